@@ -1,0 +1,65 @@
+/*
+ * limits.h - every bound on size, number and time, in one place. Bytes unless the name says
+ * otherwise; times are milliseconds (_MS) or seconds (_S).
+ */
+#ifndef SLIPWAY_LIMITS_H
+#define SLIPWAY_LIMITS_H
+
+#define KIB(n) ((size_t)(n) << 10)
+#define MIB(n) ((size_t)(n) << 20)
+
+/* The receiver (DESIGN 6.1; GitHub sends up to 25 MB). */
+#define LIMIT_BODY_DEFAULT MIB(4)
+#define LIMIT_BODY_MAX MIB(25)
+#define LIMIT_BODIES_IN_FLIGHT MIB(64)
+#define LIMIT_HEADERS_KEPT KIB(16)
+#define LIMIT_SERVE_THREADS 56 /* 48 to 64: fewer starve group commit */
+#define LIMIT_FCGI_POLL_MS 100 /* libfcgi's wait for a silent connection's first byte */
+#define LIMIT_WEBHOOK_SKEW_S 300
+
+/* Texts from strangers. */
+#define LIMIT_JSON_DEPTH 64
+#define LIMIT_YAML_BYTES MIB(1)
+#define LIMIT_YAML_DEPTH 32
+#define LIMIT_YAML_NODES 50000 /* after aliases and merges are expanded */
+#define LIMIT_YAML_SCALAR KIB(16)
+#define LIMIT_DIAGS 100 /* findings kept for one file */
+#define LIMIT_PATTERN 1024
+#define LIMIT_PATTERN_MATCH 100000 /* PCRE2 match limit */
+#define LIMIT_PATTERN_DEPTH 1000
+#define LIMIT_TEMPLATE KIB(4)
+#define LIMIT_NAME 255 /* host/name of an image */
+#define LIMIT_TAG 128  /* OCI distribution 1.1.1 */
+#define LIMIT_PROJECT 255
+#define LIMIT_REF 255
+#define LIMIT_IMAGES 1000 /* in one repository's list */
+#define LIMIT_TAGS 100    /* of one image */
+#define LIMIT_EVENTS 200  /* in one delivery (batch-ref-updated) */
+
+/* Talking to registries and forges. */
+#define LIMIT_MANIFEST MIB(4) /* OCI: at least 4 MiB must be supported */
+#define LIMIT_TOKEN KIB(64)
+#define LIMIT_RESPONSE MIB(4) /* a forge's answer */
+#define LIMIT_ERROR_BODY KIB(8)
+#define LIMIT_HTTP_HEADERS KIB(64)
+#define LIMIT_CONNECT_MS 5000
+#define LIMIT_REQUEST_MS 30000
+#define LIMIT_HOST_CONNECTIONS 16
+#define LIMIT_RETRY_AFTER_S 3600 /* a longer wait is cut to this */
+
+/* Children. */
+#define LIMIT_CHILD_OUTPUT MIB(4)
+#define LIMIT_CHILD_ERRORS KIB(16)
+#define LIMIT_GIT_MS 120000
+
+/* The worker. */
+#define LIMIT_WORK_THREADS 8
+#define LIMIT_ROWS 200 /* in one page of a query */
+#define LIMIT_POLL_MS 2000
+#define LIMIT_ATTEMPTS 12 /* then a task is dead and waits for an operator */
+#define LIMIT_WAIT_STAGED_S 600
+#define LIMIT_CONFIRM_S 600 /* "merged, but the forge does not say so yet" */
+#define LIMIT_READBACK_TRIES 4
+#define LIMIT_STOP_MS 20000
+
+#endif

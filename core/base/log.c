@@ -1,0 +1,158 @@
+#include "core/base/log.h"
+
+#include "core/base/mem.h"
+#include "core/base/str.h"
+#include "core/base/strbuf.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The log is the one place with state of its own: a level, a role and the secrets to hide. */
+enum { LOG_SECRETS_MAX = 256, LOG_SECRET_SHORTEST = 4, LOG_LINE_MAX = 8192 };
+
+static struct {
+    pthread_rwlock_t lock;
+    enum log_level level;
+    const char *role;
+    char *secrets[LOG_SECRETS_MAX];
+    size_t n;
+} logger = {.lock = PTHREAD_RWLOCK_INITIALIZER, .level = LOG_LEVEL_INFO};
+
+void log_set_level(enum log_level level)
+{
+    logger.level = level;
+}
+
+void log_set_role(const char *role)
+{
+    logger.role = role;
+}
+
+static void secret_add(const char *form)
+{
+    if (strlen(form) < LOG_SECRET_SHORTEST)
+        return;
+    for (size_t i = 0; i < logger.n; i++)
+        if (str_eq(logger.secrets[i], form))
+            return;
+    if (logger.n < LOG_SECRETS_MAX)
+        logger.secrets[logger.n++] = xstrdup(form);
+}
+
+/* Base64 without padding, so that it is found inside longer encodings that start with it. */
+static void secret_base64(const char *s, struct strbuf *out)
+{
+    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t len = strlen(s) / 3 * 3;
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t v = (uint32_t)(unsigned char)s[i] << 16 | (uint32_t)(unsigned char)s[i + 1] << 8 |
+                     (unsigned char)s[i + 2];
+        for (int shift = 18; shift >= 0; shift -= 6)
+            (void)strbuf_addch(out, set[v >> shift & 63]);
+    }
+}
+
+void log_secret(const char *secret)
+{
+    if (str_empty(secret) || strlen(secret) < LOG_SECRET_SHORTEST)
+        return;
+    struct strbuf form CLEANUP_STRBUF = STRBUF_INIT(65536);
+    (void)pthread_rwlock_wrlock(&logger.lock);
+    secret_add(secret);
+    secret_base64(secret, &form);
+    if (form.len >= 2 * LOG_SECRET_SHORTEST)
+        secret_add(form.buf);
+    strbuf_reset(&form);
+    str_urlencode(&form, secret, false);
+    secret_add(form.buf);
+    (void)pthread_rwlock_unlock(&logger.lock);
+}
+
+bool log_redact(char *text)
+{
+    bool found = false;
+    (void)pthread_rwlock_rdlock(&logger.lock);
+    for (size_t i = 0; i < logger.n; i++) {
+        size_t len = strlen(logger.secrets[i]);
+        for (char *p = text; (p = strstr(p, logger.secrets[i]));) {
+            memcpy(p, "***", 3);
+            memmove(p + 3, p + len, strlen(p + len) + 1);
+            p += 3;
+            found = true;
+        }
+    }
+    (void)pthread_rwlock_unlock(&logger.lock);
+    return found;
+}
+
+static bool needs_quotes(const char *s)
+{
+    if (!*s)
+        return true;
+    for (; *s; s++)
+        if ((unsigned char)*s <= ' ' || *s == '"' || *s == '=' || *s == 127)
+            return true;
+    return false;
+}
+
+static void add_value(struct strbuf *line, const char *value)
+{
+    if (!value)
+        value = "-";
+    if (!needs_quotes(value)) {
+        (void)strbuf_addstr(line, value);
+        return;
+    }
+    (void)strbuf_addch(line, '"');
+    for (; *value; value++) {
+        unsigned char c = (unsigned char)*value;
+        if (c == '"' || c == '\\')
+            (void)strbuf_addf(line, "\\%c", c);
+        else if (c == '\n')
+            (void)strbuf_addstr(line, "\\n");
+        else if (c < ' ' || c == 127)
+            (void)strbuf_addf(line, "\\x%02x", c);
+        else
+            (void)strbuf_addch(line, (char)c);
+    }
+    (void)strbuf_addch(line, '"');
+}
+
+static void add_head(struct strbuf *line, enum log_level level)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    char stamp[32];
+    str_rfc3339(now.tv_sec, stamp);
+    stamp[strlen(stamp) - 1] = '\0'; /* the Z goes behind the milliseconds */
+    (void)strbuf_addf(line, "time=%s.%03ldZ level=%s", stamp, now.tv_nsec / 1000000, names[level]);
+    if (logger.role)
+        (void)strbuf_addf(line, " role=%s", logger.role);
+}
+
+void log_at(enum log_level level, const char *msg, ...)
+{
+    if (level > logger.level)
+        return;
+    struct strbuf line CLEANUP_STRBUF = STRBUF_INIT(LOG_LINE_MAX);
+    add_head(&line, level);
+    (void)strbuf_addstr(&line, " msg=");
+    add_value(&line, msg);
+    va_list ap;
+    va_start(ap, msg);
+    for (const char *key; (key = va_arg(ap, const char *));) {
+        const char *value = va_arg(ap, const char *);
+        (void)strbuf_addf(&line, " %s=", key);
+        add_value(&line, value);
+    }
+    va_end(ap);
+    if (log_redact(line.buf))
+        line.len = strlen(line.buf);
+    line.full = false;
+    line.max++;
+    (void)strbuf_addch(&line, '\n');
+    (void)!write(STDERR_FILENO, line.buf, line.len);
+}

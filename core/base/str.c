@@ -1,0 +1,278 @@
+#include "core/base/str.h"
+
+#include <time.h>
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool str_eq(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool str_caseeq(const char *a, const char *b)
+{
+    if (!a || !b)
+        return a == b;
+    while (*a && lower(*a) == lower(*b)) {
+        a++;
+        b++;
+    }
+    return lower(*a) == lower(*b);
+}
+
+bool str_starts(const char *s, const char *prefix)
+{
+    return str_after(s, prefix) != NULL;
+}
+
+bool str_ends(const char *s, const char *suffix)
+{
+    size_t len = strlen(s), tail = strlen(suffix);
+    return len >= tail && memcmp(s + len - tail, suffix, tail) == 0;
+}
+
+bool str_empty(const char *s)
+{
+    return !s || !*s;
+}
+
+bool str_in(const char *s, const struct str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (str_eq(s, list->at[i]))
+            return true;
+    return false;
+}
+
+const char *str_after(const char *s, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return s && strncmp(s, prefix, len) == 0 ? s + len : NULL;
+}
+
+bool str_to_u64(const char *s, uint64_t *out)
+{
+    if (str_empty(s))
+        return false;
+    uint64_t value = 0;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10U, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
+            return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool str_to_i64(const char *s, int64_t *out)
+{
+    if (!s)
+        return false;
+    bool negative = *s == '-';
+    uint64_t magnitude;
+    if (!str_to_u64(s + negative, &magnitude) || magnitude > INT64_MAX)
+        return false;
+    *out = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    return true;
+}
+
+void str_hex(const void *bytes, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
+    }
+    out[2 * len] = '\0';
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool str_unhex(const char *hex, void *out, size_t len)
+{
+    if (!hex || strlen(hex) != 2 * len)
+        return false;
+    unsigned char *p = out;
+    for (size_t i = 0; i < len; i++) {
+        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        p[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+
+bool str_is_hex(const char *s, size_t len)
+{
+    if (!s || strlen(s) != len)
+        return false;
+    for (; *s; s++)
+        if (hex_value(*s) < 0 || lower(*s) != *s)
+            return false;
+    return true;
+}
+
+static bool is_unreserved(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+void str_urlencode(struct strbuf *out, const char *s, bool keep_slash)
+{
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (is_unreserved(c) || (keep_slash && c == '/'))
+            (void)strbuf_addch(out, *s);
+        else
+            (void)strbuf_addf(out, "%%%02X", c);
+    }
+}
+
+struct str_list str_split(struct arena *a, const char *s, char sep)
+{
+    struct str_list parts = {0};
+    for (;;) {
+        const char *end = strchr(s, sep);
+        size_t len = end ? (size_t)(end - s) : strlen(s);
+        *list_push(a, &parts) = arena_strndup(a, s, len);
+        if (!end)
+            return parts;
+        s = end + 1;
+    }
+}
+
+/* Levenshtein distance over one row; names longer than the row are never near. */
+static size_t str_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 63 };
+    size_t rows = strlen(a), columns = strlen(b);
+    if (rows > LONGEST || columns > LONGEST)
+        return SIZE_MAX;
+    size_t row[LONGEST + 1];
+    for (size_t j = 0; j <= columns; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= rows; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= columns; j++) {
+            size_t best = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[columns];
+}
+
+const char *str_nearest(const char *s, const char *const *list, size_t n)
+{
+    size_t allowed = strlen(s) / 3;
+    allowed = allowed < 1 ? 1 : allowed > 3 ? 3 : allowed;
+    const char *nearest = NULL;
+    for (size_t i = 0; i < n; i++) {
+        size_t distance = str_distance(s, list[i]);
+        if (distance <= allowed) {
+            nearest = list[i];
+            allowed = distance ? distance - 1 : 0;
+            if (distance == 0)
+                break;
+        }
+    }
+    return nearest;
+}
+
+/* Backtracks to the last `*` and the last `**` only, so the work stays polynomial. */
+bool str_glob(const char *glob, const char *name)
+{
+    const char *star = NULL, *star_name = NULL;     /* last `*` */
+    const char *double_star = NULL, *double_name = NULL; /* last `**` */
+    while (*name) {
+        if (glob[0] == '*' && glob[1] == '*') {
+            double_star = glob += 2;
+            double_name = name;
+            star = NULL;
+            continue;
+        }
+        if (*glob == '*') {
+            star = ++glob;
+            star_name = name;
+            continue;
+        }
+        if (*glob && (*glob == *name || (*glob == '?' && *name != '/'))) {
+            glob++;
+            name++;
+            continue;
+        }
+        if (star && *star_name != '/') {
+            glob = star;
+            name = ++star_name;
+            continue;
+        }
+        if (!double_star)
+            return false;
+        star = NULL;
+        glob = double_star;
+        name = ++double_name;
+    }
+    while (*glob == '*')
+        glob++;
+    return *glob == '\0';
+}
+
+void str_rfc3339(int64_t seconds, char out[32])
+{
+    time_t when = (time_t)seconds;
+    struct tm tm;
+    if (!gmtime_r(&when, &tm) || !strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        (void)snprintf(out, 32, "-");
+}
+
+/* "+01:00" or "Z" in seconds; false when it is neither. */
+static bool parse_offset(const char *s, int64_t *seconds)
+{
+    if (str_eq(s, "Z") || str_eq(s, "z")) {
+        *seconds = 0;
+        return true;
+    }
+    int hours, minutes, used = 0;
+    if ((*s != '+' && *s != '-') || sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 ||
+        used != 5 || s[6] != '\0' || hours > 23 || minutes > 59)
+        return false;
+    *seconds = (hours * 60 + minutes) * 60 * (*s == '-' ? -1 : 1);
+    return true;
+}
+
+bool str_from_rfc3339(const char *s, int64_t *seconds)
+{
+    if (!s || strlen(s) < 20)
+        return false;
+    struct tm tm = {0};
+    const char *rest = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!rest)
+        rest = strptime(s, "%Y-%m-%d %H:%M:%S", &tm); /* Gerrit writes a blank */
+    if (!rest)
+        return false;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    int64_t offset = 0;
+    if (*rest && !parse_offset(rest, &offset))
+        return false;
+    *seconds = (int64_t)timegm(&tm) - offset;
+    return true;
+}

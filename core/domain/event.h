@@ -1,0 +1,87 @@
+/*
+ * event.h - what a delivery means, in words that are the same for every forge. A pure value: all
+ * strings belong to the arena they were made in; NULL means "not known" or "does not apply".
+ */
+#ifndef SLIPWAY_EVENT_H
+#define SLIPWAY_EVENT_H
+
+#include "core/base/err.h"
+#include "core/base/mem.h"
+
+enum event_kind {
+    EVENT_OPENED,         /* a change was proposed or has a new patchset */
+    EVENT_GATED,          /* a change was approved for merging (merge queue, label) */
+    EVENT_MERGED,         /* a change has merged */
+    EVENT_CLOSED,         /* a change was closed or abandoned without merging */
+    EVENT_BRANCH,         /* a branch moved */
+    EVENT_BRANCH_DELETED,
+    EVENT_TAG,            /* a git tag was made or moved */
+    EVENT_TAG_DELETED,
+    EVENT_STAGED,         /* a gate tells what one complete upload run staged (image.staged) */
+    EVENT__MAX
+};
+
+/* One staged image of an image.staged event. */
+struct event_image {
+    const char *repository; /* full name, registry first */
+    const char *tag;        /* the staged tag */
+    const char *digest;     /* "sha256:<64 hex>" */
+};
+
+struct event_images {
+    struct event_image *at;
+    size_t n;
+    size_t cap;
+};
+
+struct event {
+    enum event_kind kind;
+    const char *forge;          /* name of the configured source */
+    const char *project;        /* full name in the forge: "team/app" */
+    const char *branch;         /* short: "main" */
+    const char *tag;            /* short: "v1.2.3" */
+    const char *change;         /* number of the change, pull or merge request */
+    const char *patchset;       /* Gerrit: number; elsewhere the head's commit */
+    const char *change_url;     /* for people and labels only: never called */
+    const char *order_commit;   /* what ancestry is asked about: the change's own merged revision */
+    const char *list_commit;    /* whose image list is read */
+    const char *staged_commit;  /* what the gate built */
+    const char *tree;           /* EVENT_STAGED: the git tree that was built */
+    const char *run_id;         /* EVENT_STAGED: identifies the upload run */
+    const char *default_branch; /* when the payload says it */
+    const char *title;          /* for people */
+    const char *actor;          /* for people */
+    int64_t happened_at;        /* forge's own time of the merge or push, seconds; 0: not said */
+    bool confirm;               /* unsigned or partial: ask the forge before doing anything */
+    struct event_images images; /* EVENT_STAGED */
+};
+
+struct event_list {
+    struct event *at;
+    size_t n;
+    size_t cap;
+};
+
+const char *event_kind_name(enum event_kind kind); /* "merged", "tag", "tag-deleted", ... */
+bool event_kind_from_name(const char *name, enum event_kind *out);
+
+/* Text form with a version, for the store. */
+const char *event_to_json(const struct event *e, struct arena *a);
+int event_from_json(const char *text, struct arena *a, struct event *out, struct err *err);
+
+/* Names from strangers: a project path (no "..", no leading '-' or '/', no control bytes, at most
+ * LIMIT_PROJECT), a ref part as check-ref-format wants it, a commit (40 or 64 lower-case hex),
+ * a change (digits). */
+bool event_project_ok(const char *s);
+bool event_ref_ok(const char *s);
+bool event_commit_ok(const char *s);
+bool event_commit_is_zero(const char *s);
+bool event_change_ok(const char *s);
+
+/* Checks every field that is set against the rules above; ERR_INPUT names the field. */
+int event_validate(const struct event *e, struct err *err);
+
+/* Fills branch, or tag, from a full ref name; false when it is neither a branch nor a tag. */
+bool event_set_ref(struct event *e, struct arena *a, const char *ref);
+
+#endif

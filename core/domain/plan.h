@@ -1,0 +1,89 @@
+/*
+ * plan.h - what one event asks for, decided from values alone: event, image list and policy in;
+ * publications, refusals and clean-ups out. `slipway plan` prints just this.
+ *
+ * A plan with a refusal publishes nothing: all checks come before all writes.
+ */
+#ifndef SLIPWAY_PLAN_H
+#define SLIPWAY_PLAN_H
+
+#include "core/base/diag.h"
+#include "core/base/mem.h"
+#include "core/base/strbuf.h"
+#include "core/domain/event.h"
+#include "core/domain/imagefile.h"
+#include "core/domain/policy.h"
+
+enum plan_source {
+    PLAN_FROM_STAGED,    /* the staged tag of the change */
+    PLAN_FROM_PUBLISHED, /* what was already published for the tagged commit */
+    PLAN_FROM_BUILD      /* has to be built first */
+};
+
+/* One final tag and where its manifest comes from. */
+struct plan_tag {
+    enum plan_source source;
+    const struct image *image;
+    const char *registry;   /* host[:port], the key into the operator's registries */
+    const char *name;       /* repository without the registry: "team/app" */
+    const char *staged_tag; /* PLAN_FROM_STAGED: "change_7_latest"; else NULL */
+    const char *tag;        /* the final tag */
+    bool immutable;         /* may be made, never moved */
+};
+
+struct plan_tags {
+    struct plan_tag *at;
+    size_t n;
+    size_t cap;
+};
+
+struct plan_note {
+    struct place at; /* in the image list or the policy; line 0: nowhere in particular */
+    const char *what; /* "registry.example.org/team/app:latest" or an image's context */
+    const char *why;
+};
+
+struct plan_notes {
+    struct plan_note *at;
+    size_t n;
+    size_t cap;
+};
+
+enum plan_verdict {
+    PLAN_GO,      /* there is something to publish */
+    PLAN_NOTHING, /* nothing asks for this event: `reason` says why */
+    PLAN_REFUSED  /* refusals are listed */
+};
+
+struct plan {
+    enum plan_verdict verdict;
+    const char *reason; /* one line for people, always set */
+    enum pipeline pipeline;
+    bool shadow; /* record what would have been done, write nothing */
+    struct plan_tags tags;
+    struct plan_notes refused;
+    struct plan_notes skipped; /* left out, and why: no error */
+    struct plan_notes cleaned; /* staged tags that go afterwards: what = full reference */
+};
+
+struct plan_input {
+    const struct event *event;
+    const struct imagefile *file;         /* NULL: the repository has none at that commit */
+    const struct policy_project *policy;  /* NULL: no entry matches */
+    const char *default_branch;           /* NULL: not known; then "main" and "master" count */
+    /* Is this registry one that the operator configured? */
+    bool (*knows_registry)(const void *ctx, const char *host);
+    const void *ctx;
+};
+
+/* Which pipeline an event starts; false for kinds that start none. */
+bool plan_pipeline(enum event_kind kind, enum pipeline *out);
+
+/* Decides. Never fails: what is wrong becomes a refusal or a skip with its reason. */
+void plan_make(const struct plan_input *in, struct arena *a, struct plan *out);
+
+/* For people, and as JSON text (schema version 1). */
+void plan_print(const struct plan *p, const struct event *e, struct strbuf *out);
+const char *plan_to_json(const struct plan *p, const struct event *e, struct arena *a);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * forge.h - code-review systems as const descriptors in one table: adding one is a file and a row.
+ *
+ * A forge takes and returns values: it verifies and parses requests that were handed to it, and it
+ * builds requests that the engine sends. It never opens a connection, so tables of fixtures test
+ * it whole. No URL from a payload is ever called: all are made from forge_conf.
+ */
+#ifndef SLIPWAY_FORGE_H
+#define SLIPWAY_FORGE_H
+
+#include "core/base/err.h"
+#include "core/base/httpmsg.h"
+#include "core/base/mem.h"
+#include "core/domain/event.h"
+
+/* One entry of the operator's `forges`. Secrets are resolved only in the role that needs them:
+ * hook_secrets in `serve`, username, password and token in `work`; elsewhere NULL and empty. */
+struct forge_conf {
+    const char *name;             /* the source: POST /hooks/<name> */
+    const char *type;             /* "github", "gerrit", "git" */
+    const char *url;              /* web base, no trailing slash: "https://github.com" */
+    const char *api;              /* REST base; NULL: derived from url, as the type does */
+    const char *git;              /* base of clone URLs (https, ssh, file), NULL: derived from url;
+                                     "{project}" is replaced, else "/<project>" is appended */
+    const char *username;         /* REST and git, NULL: anonymous */
+    const char *password;
+    const char *token;            /* GitHub: Bearer */
+    const char *ca_file;
+    struct str_list hook_secrets; /* all that are active now; never empty in `serve` */
+};
+
+/* What headers alone tell about a verified request. */
+enum forge_class {
+    FORGE_STORE,  /* keep it for `work` */
+    FORGE_PING,   /* the forge tries the connection: answer 200 */
+    FORGE_BORING, /* verified, but never interesting: kept as ignored, answered 200 */
+};
+
+enum forge_step {
+    FORGE_MORE,    /* *next is to be sent, its answer comes back */
+    FORGE_DONE,    /* the dialogue's results are set */
+    FORGE_USE_GIT, /* this forge has no API for that: use plain git */
+    FORGE_FAILED   /* err is set; ERR_TEMP for "not yet", too */
+};
+
+/* State and results of a dialogue. The engine fills the upper half and drives the steps. */
+struct forge_dialogue {
+    const struct forge_conf *conf;
+    struct arena *arena;
+    struct event *event; /* confirm: completed and corrected in place */
+    const char *path;    /* file: what to read at event->list_commit */
+    int64_t now_s;
+    int stage;           /* the dialogue's own; 0 at its start */
+
+    const char *content; /* file: bytes, NUL-terminated behind content_len */
+    size_t content_len;
+    bool missing;        /* file: the commit is there, the file is not */
+    const char *tree;    /* tree: of event->list_commit */
+};
+
+/* last is NULL at the first call. Pure but for the dialogue and the arena. */
+typedef enum forge_step forge_step_fn(struct forge_dialogue *d, const struct http_resp *last,
+                                      struct http_req *next, struct err *err);
+
+struct forge {
+    const char *type;
+
+    /* Is the request proven to come from the configured source? `path_rest` is what follows
+     * /hooks/<name>/ ("" when nothing does). Never true without a secret. Constant time. */
+    bool (*verify)(const struct forge_conf *conf, const struct http_req *req,
+                   const char *path_rest, int64_t now_s);
+    enum forge_class (*classify)(const struct http_req *req);
+    /* The forge's own id of this delivery, NULL when it has none. Borrowed from req. */
+    const char *(*delivery_id)(const struct http_req *req);
+    /* Names of the headers that are stored (an allow-list: others may carry secrets), NULL-ended. */
+    const char *const *keep_headers;
+
+    /* Events of a stored request. 0 with no event: *ignored says why. -1: ERR_INPUT, malformed. */
+    int (*parse)(const struct forge_conf *conf, const struct http_req *req, struct arena *a,
+                 struct event_list *events, const char **ignored, struct err *err);
+
+    forge_step_fn *confirm; /* completes an event with confirm set: re-reads the change, peels */
+    forge_step_fn *file;    /* one file at event->list_commit */
+    forge_step_fn *tree;    /* the git tree of event->list_commit */
+
+    /* Makes and signs the request that this forge would send for an event: send-test-hook. The
+     * url is set to the path below the service's base: "/hooks/<name>...". */
+    int (*sample)(const struct forge_conf *conf, const struct event *e, int64_t now_s,
+                  struct arena *a, struct http_req *out, struct err *err);
+};
+
+/* NULL when the type is unknown. */
+const struct forge *forge_find(const char *type);
+/* All of them, in the order of the table. */
+const struct forge *const *forge_table(size_t *n);
+
+/* The clone URL of a project, from conf->git or conf->url. */
+const char *forge_git_url(const struct forge_conf *conf, const char *project, struct arena *a);
+
+/* An answer with status >= 400 as an error: kind by http status, text with what was asked and the
+ * first line of the body; 404 keeps code 404. Returns FORGE_FAILED. */
+enum forge_step forge_refused(const struct http_resp *resp, const char *what, struct err *err);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * git.h - plain git through its command line, in bare caches that may be removed at any time.
+ *
+ * One repository is used by one caller at a time (a lock per repository inside). Children get a
+ * clean environment, no hooks, no prompts, only the protocols https, ssh, http and file; secrets
+ * never ride in argv or the environment. All names are checked and passed behind
+ * --end-of-options. "Could not ask" is ERR_TEMP; "is not there" is a value.
+ */
+#ifndef SLIPWAY_GIT_H
+#define SLIPWAY_GIT_H
+
+#include "core/base/err.h"
+#include "core/base/mem.h"
+#include "core/domain/order.h"
+
+struct git;
+
+struct git_opts {
+    const char *cache_dir; /* made when missing; one bare repository a URL below it */
+};
+
+struct git_remote {
+    const char *url;
+    const char *username; /* NULL: anonymous */
+    const char *password;
+    const char *ca_file;
+};
+
+struct git *git_new(const struct git_opts *opts, struct err *err);
+void git_free(struct git *g);
+
+/* One file at a commit (40 or 64 hex): content in the arena, or *missing when the commit is
+ * readable and the file is not in it. Two processes at the most when the commit is not cached. */
+int git_read_file(struct git *g, const struct git_remote *r, const char *commit, const char *path,
+                  struct arena *a, const char **content, size_t *len, bool *missing,
+                  struct err *err);
+
+/* The commit that a tag means now, annotated tags peeled; *commit NULL when there is none. */
+int git_resolve_tag(struct git *g, const struct git_remote *r, const char *tag, struct arena *a,
+                    const char **commit, struct err *err);
+
+/* The branch that HEAD names; NULL when detached or unborn. */
+int git_default_branch(struct git *g, const struct git_remote *r, struct arena *a,
+                       const char **branch, struct err *err);
+
+/* Peels an object name (a tag object or a commit) to its commit. */
+int git_peel(struct git *g, const struct git_remote *r, const char *object, struct arena *a,
+             const char **commit, struct err *err);
+
+int git_tree(struct git *g, const struct git_remote *r, const char *commit, struct arena *a,
+             const char **tree, struct err *err);
+
+/* How `mine` is related to `applied`. Fetches commits only (--filter=tree:0, never --depth: a
+ * shallow history answers wrongly) into a cache of its own. A commit that the remote no longer
+ * has (a rewritten branch) is ANCESTRY_DIVERGED. */
+int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, const char *applied,
+                 enum ancestry *out, struct err *err);
+
+/* Is the commit contained in the branch's head? */
+int git_on_branch(struct git *g, const struct git_remote *r, const char *commit,
+                  const char *branch, bool *out, struct err *err);
+
+#endif

@@ -30,9 +30,20 @@ extern const struct command command_serve, command_cgi, command_work, command_ch
 /* All of them, NULL-ended, in the order of `slipway help`. */
 extern const struct command *const commands[];
 
+/* NULL when there is none of that name. */
+const struct command *command_find(const char *name);
+/* Says on stderr that there is no such command, with "did you mean"; returns EXIT_USAGE. */
+int command_unknown(const char *name);
+/* What `slipway help` shows: all commands with their summaries. */
+void command_list(FILE *out);
+/* What `slipway help NAME` and `slipway NAME --help` show. */
+void command_show_help(const struct command *cmd, FILE *out);
+
 /*
  * Flags, free of order: a table of long names (with an optional letter), bound to variables.
- * `--name value` and `--name=value`; `--` ends them; -h and --help are everybody's.
+ * `--name value`, `--name=value`, `-n value`, `-nvalue`; `--` ends them; -h and --help are
+ * everybody's. A flag given twice: the last one counts, but FLAG_LIST collects. Values are never
+ * empty.
  */
 enum flag_kind { FLAG_STR, FLAG_BOOL, FLAG_INT, FLAG_LIST };
 

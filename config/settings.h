@@ -24,8 +24,20 @@ struct settings_forges {
     size_t cap;
 };
 
+/* Where a secret comes from; the value is nowhere but in the entry that needs it. */
+struct settings_secret {
+    const char *of;  /* "forges.review.password" */
+    const char *ref; /* "file:/etc/slipway/secrets/review" */
+};
+
+struct settings_secrets {
+    struct settings_secret *at;
+    size_t n;
+    size_t cap;
+};
+
 struct settings {
-    const char *store;      /* "sqlite:/var/lib/slipway/slipway.db" */
+    const char *store;      /* default "sqlite:/var/lib/slipway/slipway.db" */
     const char *listen;     /* unix socket path; NULL: fd 0 or systemd's fd 3 */
     const char *public_url; /* NULL when not said */
     const char *base_path;  /* path of public_url: "/slipway", "" for none */
@@ -36,11 +48,14 @@ struct settings {
     struct settings_forges forges;
     struct registry_confs registries;
     struct policy policy;
+    struct settings_secrets secrets; /* all that are named, also those of other roles */
 };
 
 #define SETTINGS_PATH "/etc/slipway/slipway.yaml"
 
-/* Reads path and path's sibling conf.d/ *.yaml in order of name. NULL when diags has errors. Every
+/* Reads path and path's sibling conf.d/ *.yaml in order of name: `forges`, `registries` and `zuul`
+ * are merged by name, `projects` are appended, and everything may be given once only. Relative
+ * paths are relative to the folder of the file that names them. NULL when diags has errors. Every
  * secret that was read is registered with log_secret. `roles` is a set of enum settings_role. */
 const struct settings *settings_load(const char *path, unsigned roles, struct diags *diags);
 

@@ -6,7 +6,7 @@
 #define SLIPWAY_BASE_H
 
 #ifndef _GNU_SOURCE
-# define _GNU_SOURCE 1
+#    define _GNU_SOURCE 1
 #endif
 
 #include <stdbool.h>

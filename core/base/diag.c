@@ -4,17 +4,40 @@
 
 #include <stdarg.h>
 
-static void diag_add(struct diags *d, enum diag_severity severity, struct place at,
-                     const char *fmt, va_list ap)
+/* Texts quote what strangers wrote; a finding stays one line that no terminal interprets. */
+static void diag_flatten(char *text)
 {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == '\x7f')
+            *text = '?';
+}
+
+/* A value that several YAML aliases lead to is visited several times, and reported once. */
+static bool diag_is_known(const struct diags *d, struct place at, const char *text)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        const struct diag *known = &d->at[i];
+        if (known->line == at.line && known->column == at.column && known->file == at.file &&
+            strcmp(known->text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void diag_add(struct diags *d, enum diag_severity severity, struct place at, const char *fmt,
+                     va_list ap)
+{
+    char text[1024];
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    diag_flatten(text);
+    if (diag_is_known(d, at, text))
+        return;
     if (severity == DIAG_ERROR)
         d->errors++;
     if (d->n >= LIMIT_DIAGS) {
         d->dropped++;
         return;
     }
-    char text[1024];
-    (void)vsnprintf(text, sizeof text, fmt, ap);
     struct diag *diag = list_push(d->arena, d);
     diag->severity = severity;
     diag->file = at.file;
@@ -37,6 +60,16 @@ void diag_warn(struct diags *d, struct place at, const char *fmt, ...)
     va_start(ap, fmt);
     diag_add(d, DIAG_WARNING, at, fmt, ap);
     va_end(ap);
+}
+
+void diag_append(struct diags *d, const struct diags *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const struct diag *one = &from->at[i];
+        struct place at = {one->file, one->line, one->column};
+        (one->severity == DIAG_ERROR ? diag_error : diag_warn)(d, at, "%s", one->text);
+    }
+    d->dropped += from->dropped;
 }
 
 static int diag_compare(const void *left, const void *right)

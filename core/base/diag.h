@@ -35,8 +35,12 @@ struct place {
     unsigned column;
 };
 
+/* Control characters in the text become '?'. The same text at the same place is kept once. */
 void diag_error(struct diags *d, struct place at, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void diag_warn(struct diags *d, struct place at, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Adds the findings of another list (same arena), as if they had been reported to d. */
+void diag_append(struct diags *d, const struct diags *from);
 
 /* One line each, "file:line:column: error: text\n", in the order of the file. */
 void diag_format(const struct diags *d, struct strbuf *out);

@@ -25,9 +25,9 @@ int err_set(struct err *e, enum err_kind kind, int code, const char *fmt, ...)
 static bool errno_is_temporary(int errnum)
 {
     static const int temporary[] = {
-        ENOSPC,       EDQUOT,     EAGAIN,     EINTR,        ENOMEM,      EMFILE,    ENFILE, EIO,
-        ETIMEDOUT,    ECONNRESET, EPIPE,      ECONNREFUSED, ENETUNREACH, EBUSY,     ENOBUFS,
-        EHOSTUNREACH, ESTALE,     EADDRINUSE, ECONNABORTED,
+        ENOSPC,  EDQUOT,       EAGAIN,     EINTR,      ENOMEM,       EMFILE,      ENFILE,
+        EIO,     ETIMEDOUT,    ECONNRESET, EPIPE,      ECONNREFUSED, ENETUNREACH, EBUSY,
+        ENOBUFS, EHOSTUNREACH, ESTALE,     EADDRINUSE, ECONNABORTED,
     };
     for (size_t i = 0; i < ARRAY_LEN(temporary); i++)
         if (temporary[i] == errnum)

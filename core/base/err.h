@@ -27,7 +27,10 @@ struct err {
     char text[1024];     /* one line for people, no newline, never a secret */
 };
 
-#define ERR_INIT {0}
+#define ERR_INIT                                                                                   \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 /* Sets the error and returns -1, so that a failure is one line. e may be NULL. */
 int err_set(struct err *e, enum err_kind kind, int code, const char *fmt, ...) PRINTF_LIKE(4, 5);

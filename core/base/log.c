@@ -10,7 +10,12 @@
 #include <unistd.h>
 
 /* The log is the one place with state of its own: a level, a role and the secrets to hide. */
-enum { LOG_SECRETS_MAX = 256, LOG_SECRET_SHORTEST = 4, LOG_LINE_MAX = 8192 };
+enum {
+    LOG_SECRETS_MAX = 4096,
+    LOG_SECRET_SHORTEST = 4,
+    LOG_BASE64_SHORTEST = 6,
+    LOG_LINE_MAX = 8192
+};
 
 static struct {
     pthread_rwlock_t lock;
@@ -37,20 +42,27 @@ static void secret_add(const char *form)
     for (size_t i = 0; i < logger.n; i++)
         if (str_eq(logger.secrets[i], form))
             return;
-    if (logger.n < LOG_SECRETS_MAX)
-        logger.secrets[logger.n++] = xstrdup(form);
+    if (logger.n == LOG_SECRETS_MAX)
+        return;
+    /* Longest first: a secret that begins with another one must not leave its rest behind. */
+    size_t at = logger.n++;
+    for (; at && strlen(logger.secrets[at - 1]) < strlen(form); at--)
+        logger.secrets[at] = logger.secrets[at - 1];
+    logger.secrets[at] = xstrdup(form);
 }
 
-/* Base64 without padding, so that it is found inside longer encodings that start with it. */
-static void secret_base64(const char *s, struct strbuf *out)
+/* The base64 digits that a secret alone decides when `before` other bytes (0 to 2, modulo 3) stand
+ * in front of it, so that it is found inside longer encodings like "user:password". */
+static void secret_base64(const char *s, size_t before, struct strbuf *out)
 {
     static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t len = strlen(s) / 3 * 3;
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t v = (uint32_t)(unsigned char)s[i] << 16 | (uint32_t)(unsigned char)s[i + 1] << 8 |
-                     (unsigned char)s[i + 2];
-        for (int shift = 18; shift >= 0; shift -= 6)
-            (void)strbuf_addch(out, set[v >> shift & 63]);
+    static const size_t first_bit[] = {0, 4, 2};
+    size_t bits = strlen(s) * 8;
+    for (size_t i = first_bit[before]; i + 6 <= bits; i += 6) {
+        unsigned two = (unsigned)(unsigned char)s[i / 8] << 8;
+        if (i / 8 + 1 < bits / 8)
+            two |= (unsigned char)s[i / 8 + 1];
+        (void)strbuf_addch(out, set[two >> (10 - i % 8) & 63]);
     }
 }
 
@@ -61,10 +73,12 @@ void log_secret(const char *secret)
     struct strbuf form CLEANUP_STRBUF = STRBUF_INIT(65536);
     (void)pthread_rwlock_wrlock(&logger.lock);
     secret_add(secret);
-    secret_base64(secret, &form);
-    if (form.len >= 2 * LOG_SECRET_SHORTEST)
-        secret_add(form.buf);
-    strbuf_reset(&form);
+    for (size_t before = 0; before < 3; before++) {
+        secret_base64(secret, before, &form);
+        if (form.len >= LOG_BASE64_SHORTEST)
+            secret_add(form.buf);
+        strbuf_reset(&form);
+    }
     str_urlencode(&form, secret, false);
     secret_add(form.buf);
     (void)pthread_rwlock_unlock(&logger.lock);
@@ -99,8 +113,10 @@ static bool needs_quotes(const char *s)
 
 static void add_value(struct strbuf *line, const char *value)
 {
-    if (!value)
-        value = "-";
+    /* Before the escapes, which would hide a secret with quotes in it, and before a cut. */
+    char *clean CLEANUP(cleanup_free) = xstrdup(value ? value : "-");
+    (void)log_redact(clean);
+    value = clean;
     if (!needs_quotes(value)) {
         (void)strbuf_addstr(line, value);
         return;

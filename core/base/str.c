@@ -126,8 +126,8 @@ bool str_is_hex(const char *s, size_t len)
 
 static bool is_unreserved(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 void str_urlencode(struct strbuf *out, const char *s, bool keep_slash)
@@ -200,7 +200,7 @@ const char *str_nearest(const char *s, const char *const *list, size_t n)
 /* Backtracks to the last `*` and the last `**` only, so the work stays polynomial. */
 bool str_glob(const char *glob, const char *name)
 {
-    const char *star = NULL, *star_name = NULL;     /* last `*` */
+    const char *star = NULL, *star_name = NULL;          /* last `*` */
     const char *double_star = NULL, *double_name = NULL; /* last `**` */
     while (*name) {
         if (glob[0] == '*' && glob[1] == '*') {
@@ -258,9 +258,23 @@ static bool parse_offset(const char *s, int64_t *seconds)
     return true;
 }
 
+/* strptime alone takes blanks, short fields and the 31st of February. */
+static bool date_shape(const char *s)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+    for (size_t i = 0; shape[i]; i++) {
+        bool fits = shape[i] == 'd'   ? s[i] >= '0' && s[i] <= '9'
+                    : shape[i] == 'T' ? s[i] == 'T' || s[i] == ' '
+                                      : s[i] == shape[i];
+        if (!fits)
+            return false;
+    }
+    return true;
+}
+
 bool str_from_rfc3339(const char *s, int64_t *seconds)
 {
-    if (!s || strlen(s) < 20)
+    if (!s || strlen(s) < 20 || !date_shape(s))
         return false;
     struct tm tm = {0};
     const char *rest = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -268,11 +282,20 @@ bool str_from_rfc3339(const char *s, int64_t *seconds)
         rest = strptime(s, "%Y-%m-%d %H:%M:%S", &tm); /* Gerrit writes a blank */
     if (!rest)
         return false;
-    if (*rest == '.')
-        rest += 1 + strspn(rest + 1, "0123456789");
+    if (*rest == '.') {
+        size_t digits = strspn(rest + 1, "0123456789");
+        if (!digits)
+            return false;
+        rest += 1 + digits;
+    }
     int64_t offset = 0;
     if (*rest && !parse_offset(rest, &offset))
         return false;
-    *seconds = (int64_t)timegm(&tm) - offset;
+    int day = tm.tm_mday, leap = tm.tm_sec > 59;
+    tm.tm_sec -= leap;
+    int64_t local = (int64_t)timegm(&tm) + leap;
+    if (tm.tm_mday != day || tm.tm_sec > 59)
+        return false;
+    *seconds = local - offset;
     return true;
 }

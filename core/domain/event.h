@@ -65,20 +65,33 @@ struct event_list {
 const char *event_kind_name(enum event_kind kind); /* "merged", "tag", "tag-deleted", ... */
 bool event_kind_from_name(const char *name, enum event_kind *out);
 
-/* Text form with a version, for the store. */
+/* Text form with a version, for the store; lossless. Reading refuses another version, a missing or
+ * unknown kind and fields of a wrong type (ERR_PERM); it does not validate. */
 const char *event_to_json(const struct event *e, struct arena *a);
 int event_from_json(const char *text, struct arena *a, struct event *out, struct err *err);
 
-/* Names from strangers: a project path (no "..", no leading '-' or '/', no control bytes, at most
- * LIMIT_PROJECT), a ref part as check-ref-format wants it, a commit (40 or 64 lower-case hex),
- * a change (digits). */
+/*
+ * Names from strangers. A project path: no empty, "." or ".." part, no "..", no leading '-', no
+ * blank, control byte or any of `\ ? # % * : < > | " $`, at most LIMIT_PROJECT. A ref part: as
+ * check-ref-format wants it, no leading '-', at most LIMIT_REF. A commit: 40 or 64 lower-case hex
+ * digits. A change: 1 to 18 digits, no leading zero. A URL for people: http or https, visible
+ * ASCII without quotes and angle brackets, at most LIMIT_EVENT_URL. A run id: visible ASCII
+ * without quotes, angle brackets and backslash, at most LIMIT_RUN_ID.
+ */
 bool event_project_ok(const char *s);
 bool event_ref_ok(const char *s);
 bool event_commit_ok(const char *s);
 bool event_commit_is_zero(const char *s);
 bool event_change_ok(const char *s);
+bool event_url_ok(const char *s);
+bool event_run_id_ok(const char *s);
 
-/* Checks every field that is set against the rules above; ERR_INPUT names the field. */
+/* A text for people (a title, a name): control bytes become blanks, cut at LIMIT_EVENT_TEXT bytes
+ * between characters. NULL stays NULL. */
+const char *event_text(struct arena *a, const char *s);
+
+/* Checks every field that is set against the rules above (title and actor: what event_text makes;
+ * a commit of zeros is none); ERR_INPUT names the field. */
 int event_validate(const struct event *e, struct err *err);
 
 /* Fills branch, or tag, from a full ref name; false when it is neither a branch nor a tag. */

@@ -9,12 +9,56 @@
 #include "core/base/mem.h"
 #include "core/domain/image.h"
 
+struct imagefile_env {
+    const char *name;
+    const char *value;
+};
+
+/* The variables of the seed's roles, as far as a file sets them; NULL: not set. The names of a
+ * Zuul API and its builds can only select what the operator configured. */
+struct imagefile_vars {
+    enum promote_method method; /* promote_container_image_method, by tag when not set */
+    bool upload_promote_given;  /* upload_container_image_promote is written ... */
+    bool upload_promote;        /* ... and says this */
+    const char *promote_api;
+    const char *promote_pipeline;
+    const char *promote_job;
+    const char *promote_query;
+    const char *container_command;  /* "podman", "docker", "buildah" */
+    const char *container_filename; /* for images that name none; filled into them */
+    const char *work_dir;           /* zuul_work_dir: contexts are below it */
+    struct {
+        struct imagefile_env *at;
+        size_t n;
+        size_t cap;
+    } build_env; /* container_build_extra_env */
+};
+
+/* An item of mirror_container_images_images. */
+struct imagefile_mirror {
+    struct place at;
+    const char *src_repository;
+    const char *src_tag;
+    const char *dest_repository;
+    const char *dest_tag;
+    const char *dest_registry;
+};
+
+struct imagefile_mirrors {
+    struct imagefile_mirror *at;
+    size_t n;
+    size_t cap;
+};
+
 struct imagefile_job {
     enum job_kind kind;
     struct place at;
     struct image_list images;   /* the file's list unless the job names its own */
     enum promote_method method; /* promote and upload */
-    bool direct;                /* upload: upload_container_image_promote is false */
+    bool direct;                /* upload: upload_container_image_promote is false, or not written
+                                 * in a pipeline whose events have no change */
+    struct imagefile_vars vars; /* the file's, with the job's own on top */
+    struct imagefile_mirrors mirrors; /* mirror: the file's list unless the job has its own */
 };
 
 struct imagefile_row {
@@ -29,16 +73,19 @@ struct imagefile_row {
 
 struct imagefile {
     const char *file;
-    struct image_list images;   /* top-level container_images */
-    struct image_texts branches; /* patterns; empty: the default branch */
+    struct image_list images;                      /* top-level container_images */
+    struct image_texts branches;                   /* patterns; empty: the default branch */
     struct imagefile_row pipelines[PIPELINE__MAX]; /* defaults filled in */
-    const char *container_command;
+    const char *container_command;                 /* vars.container_command */
+    struct imagefile_vars vars;
+    struct imagefile_mirrors mirrors;
 };
 
 /* The name that is looked for at the top of a repository. */
 #define IMAGEFILE_NAME ".slipway.yaml"
 
-/* Returns the file in diags->arena, or NULL when diags has errors. */
+/* Returns the file in diags->arena, or NULL when it has errors, which are in diags. Top-level keys
+ * that begin with "x-" are ignored: a place to keep anchors. */
 const struct imagefile *imagefile_parse(const char *file, const void *text, size_t len,
                                         struct diags *diags);
 

@@ -48,4 +48,7 @@ int manifest_parse(const void *bytes, size_t len, const char *content_type, stru
  * a tag before it is removed (reference: OCI image-spec, `manifests` may be empty). */
 const char *manifest_empty_index(const char *nonce, struct arena *a);
 
+/* Are these bytes such an index, left behind by a removal that was cut short? */
+bool manifest_is_placeholder(const void *bytes, size_t len);
+
 #endif

@@ -17,17 +17,18 @@
 enum plan_source {
     PLAN_FROM_STAGED,    /* the staged tag of the change */
     PLAN_FROM_PUBLISHED, /* what was already published for the tagged commit */
-    PLAN_FROM_BUILD      /* has to be built first */
+    PLAN_FROM_BUILD      /* has to be built first, then pushed as `tag` */
 };
 
-/* One final tag and where its manifest comes from. */
+/* One tag to be written and where its manifest comes from. For a gate's upload it is the staged
+ * tag, else a final tag. */
 struct plan_tag {
     enum plan_source source;
     const struct image *image;
     const char *registry;   /* host[:port], the key into the operator's registries */
     const char *name;       /* repository without the registry: "team/app" */
     const char *staged_tag; /* PLAN_FROM_STAGED: "change_7_latest"; else NULL */
-    const char *tag;        /* the final tag */
+    const char *tag;        /* the tag to write */
     bool immutable;         /* may be made, never moved */
 };
 
@@ -50,7 +51,7 @@ struct plan_notes {
 };
 
 enum plan_verdict {
-    PLAN_GO,      /* there is something to publish */
+    PLAN_GO,      /* there is something to publish, or (change closed) only to clean up */
     PLAN_NOTHING, /* nothing asks for this event: `reason` says why */
     PLAN_REFUSED  /* refusals are listed */
 };
@@ -76,7 +77,9 @@ struct plan_input {
     const void *ctx;
 };
 
-/* Which pipeline an event starts; false for kinds that start none. */
+/* Which pipeline an event starts; false for kinds that start none. A closed change starts none,
+ * but plan_make lists the staged tags that go (verdict PLAN_GO, no tags, only `cleaned`). A git tag
+ * that looks like a release runs the rows of both tag and release as one plan, called tag. */
 bool plan_pipeline(enum event_kind kind, enum pipeline *out);
 
 /* Decides. Never fails: what is wrong becomes a refusal or a skip with its reason. */

@@ -12,19 +12,20 @@
 #include "core/base/httpmsg.h"
 #include "core/base/mem.h"
 #include "core/domain/event.h"
+#include "core/domain/order.h"
 
 /* One entry of the operator's `forges`. Secrets are resolved only in the role that needs them:
  * hook_secrets in `serve`, username, password and token in `work`; elsewhere NULL and empty. */
 struct forge_conf {
-    const char *name;             /* the source: POST /hooks/<name> */
-    const char *type;             /* "github", "gerrit", "git" */
-    const char *url;              /* web base, no trailing slash: "https://github.com" */
-    const char *api;              /* REST base; NULL: derived from url, as the type does */
-    const char *git;              /* base of clone URLs (https, ssh, file), NULL: derived from url;
-                                     "{project}" is replaced, else "/<project>" is appended */
-    const char *username;         /* REST and git, NULL: anonymous */
+    const char *name;     /* the source: POST /hooks/<name> */
+    const char *type;     /* "github", "gerrit", "git" */
+    const char *url;      /* web base, no trailing slash: "https://github.com" */
+    const char *api;      /* REST base; NULL: derived from url, as the type does */
+    const char *git;      /* base of clone URLs (https, ssh, file), NULL: derived from url;
+                             "{project}" is replaced, else "/<project>" is appended */
+    const char *username; /* REST and git, NULL: anonymous */
     const char *password;
-    const char *token;            /* GitHub: Bearer */
+    const char *token; /* GitHub: Bearer */
     const char *ca_file;
     struct str_list hook_secrets; /* all that are active now; never empty in `serve` */
 };
@@ -50,12 +51,15 @@ struct forge_dialogue {
     struct event *event; /* confirm: completed and corrected in place */
     const char *path;    /* file: what to read at event->list_commit */
     int64_t now_s;
-    int stage;           /* the dialogue's own; 0 at its start */
+    int stage; /* the dialogue's own; 0 at its start */
 
     const char *content; /* file: bytes, NUL-terminated behind content_len */
     size_t content_len;
-    bool missing;        /* file: the commit is there, the file is not */
-    const char *tree;    /* tree: of event->list_commit */
+    bool missing;     /* file: the commit is there, the file is not */
+    const char *tree; /* tree: of event->list_commit */
+    const char *mine; /* ancestry, set by the engine: two commits of event->project */
+    const char *applied;
+    enum ancestry related; /* ancestry: how they are related */
 };
 
 /* last is NULL at the first call. Pure but for the dialogue and the arena. */
@@ -64,27 +68,35 @@ typedef enum forge_step forge_step_fn(struct forge_dialogue *d, const struct htt
 
 struct forge {
     const char *type;
+    bool git_ancestry; /* which of two commits is newer is asked of plain git */
+    /* What stands before "/<project>" in the clone URLs of callers with a user name, when they are
+     * derived from conf->url; NULL: nothing. */
+    const char *git_auth_path;
 
     /* Is the request proven to come from the configured source? `path_rest` is what follows
      * /hooks/<name>/ ("" when nothing does). Never true without a secret. Constant time. */
-    bool (*verify)(const struct forge_conf *conf, const struct http_req *req,
-                   const char *path_rest, int64_t now_s);
+    bool (*verify)(const struct forge_conf *conf, const struct http_req *req, const char *path_rest,
+                   int64_t now_s);
     enum forge_class (*classify)(const struct http_req *req);
     /* The forge's own id of this delivery, NULL when it has none. Borrowed from req. */
     const char *(*delivery_id)(const struct http_req *req);
-    /* Names of the headers that are stored (an allow-list: others may carry secrets), NULL-ended. */
+    /* Names of the headers that are stored (an allow-list: others may carry secrets), NULL-ended.
+     */
     const char *const *keep_headers;
 
     /* Events of a stored request. 0 with no event: *ignored says why. -1: ERR_INPUT, malformed. */
     int (*parse)(const struct forge_conf *conf, const struct http_req *req, struct arena *a,
                  struct event_list *events, const char **ignored, struct err *err);
 
-    forge_step_fn *confirm; /* completes an event with confirm set: re-reads the change, peels */
-    forge_step_fn *file;    /* one file at event->list_commit */
-    forge_step_fn *tree;    /* the git tree of event->list_commit */
+    forge_step_fn *confirm;  /* completes an event with confirm set: re-reads the change, peels */
+    forge_step_fn *file;     /* one file at event->list_commit */
+    forge_step_fn *tree;     /* the git tree of event->list_commit */
+    forge_step_fn *ancestry; /* relates d->mine to d->applied; a lost commit is DIVERGED */
 
-    /* Makes and signs the request that this forge would send for an event: send-test-hook. The
-     * url is set to the path below the service's base: "/hooks/<name>...". */
+    /* Makes and signs the request that this forge would send for an event: send-test-hook. e NULL
+     * makes one that means nothing (a ping). The url is set to the path below the service's base:
+     * "/hooks/<name>..."; what follows the name may be secret. ERR_CONFIG without a fit secret,
+     * ERR_INPUT when the event lacks a field (it is named) or this forge has no such event. */
     int (*sample)(const struct forge_conf *conf, const struct event *e, int64_t now_s,
                   struct arena *a, struct http_req *out, struct err *err);
 };

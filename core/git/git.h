@@ -20,9 +20,10 @@ struct git_opts {
 };
 
 struct git_remote {
-    const char *url;
-    const char *username; /* NULL: anonymous */
-    const char *password;
+    const char *url; /* https://, http://, ssh:// or file://, without a password in it */
+    const char
+        *username; /* NULL: anonymous. https and http only: ssh takes its user from the URL */
+    const char *password; /* and its key from the service user's own ~/.ssh */
     const char *ca_file;
 };
 
@@ -30,12 +31,15 @@ struct git *git_new(const struct git_opts *opts, struct err *err);
 void git_free(struct git *g);
 
 /* One file at a commit (40 or 64 hex): content in the arena, or *missing when the commit is
- * readable and the file is not in it. Two processes at the most when the commit is not cached. */
+ * readable and the file is not in it. Two processes at the most when the commit is not cached
+ * (more only where the server hands out nothing but what its refs name). A symbolic link, a
+ * directory or a submodule of that name is ERR_CONFIG; a commit that the remote does not have is
+ * ERR_TEMP: a replica may be late. */
 int git_read_file(struct git *g, const struct git_remote *r, const char *commit, const char *path,
                   struct arena *a, const char **content, size_t *len, bool *missing,
                   struct err *err);
 
-/* The commit that a tag means now, annotated tags peeled; *commit NULL when there is none. */
+/* The object that a tag means now, annotated tags peeled; *commit NULL when there is none. */
 int git_resolve_tag(struct git *g, const struct git_remote *r, const char *tag, struct arena *a,
                     const char **commit, struct err *err);
 
@@ -57,7 +61,7 @@ int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, co
                  enum ancestry *out, struct err *err);
 
 /* Is the commit contained in the branch's head? */
-int git_on_branch(struct git *g, const struct git_remote *r, const char *commit,
-                  const char *branch, bool *out, struct err *err);
+int git_on_branch(struct git *g, const struct git_remote *r, const char *commit, const char *branch,
+                  bool *out, struct err *err);
 
 #endif

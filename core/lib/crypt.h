@@ -8,8 +8,8 @@
 #include "core/base/mem.h"
 
 #define CRYPT_SHA256_BYTES 32
-#define CRYPT_SHA256_HEX 65      /* with the NUL */
-#define CRYPT_DIGEST_TEXT 72     /* "sha256:" and the hex and the NUL */
+#define CRYPT_SHA256_HEX 65  /* with the NUL */
+#define CRYPT_DIGEST_TEXT 72 /* "sha256:" and the hex and the NUL */
 
 void crypt_sha256(const void *data, size_t len, unsigned char out[CRYPT_SHA256_BYTES]);
 void crypt_sha256_hex(const void *data, size_t len, char out[CRYPT_SHA256_HEX]);

@@ -24,7 +24,8 @@ void http_client_free(struct http_client *c);
 
 struct http_call {
     struct http_req req;    /* url absolute, http or https; body may be NULL */
-    size_t max_body;        /* bytes of answer allowed; more fails the call with ERR_PERM */
+    size_t max_body;        /* bytes of answer allowed; more fails the call with ERR_PERM, but the
+                               text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
     int64_t timeout_ms;     /* whole call; 0: LIMIT_REQUEST_MS */
     const char *ca_file;    /* NULL: the client's */
     struct http_resp resp;  /* out; status 0 when there was no answer; lives in the arena */
@@ -39,6 +40,21 @@ size_t http_all(struct http_client *c, struct arena *a, struct http_call *calls,
 
 /* The same for one: 0, or -1 with *err set (a copy of call->err). */
 int http_do(struct http_client *c, struct arena *a, struct http_call *call, struct err *err);
+
+/* "scheme://host[:port]" of a URL in lower case, without a default port: equal origins are equal
+ * texts. NULL when it is malformed, neither http nor https, or names a user. Pure. */
+const char *http_origin(struct arena *a, const char *url);
+
+/* The absolute URL that a Location header means; NULL when malformed. Pure. */
+const char *http_join(struct arena *a, const char *base, const char *location);
+
+/* What a message may say of a URL: no user, no query, no control bytes; cut when long. Pure. */
+#define HTTP_SHOWN_URL 300
+void http_shown_url(const char *url, char out[HTTP_SHOWN_URL]);
+
+/* Is the URL's host a literal address that is no public one (loopback, private, link-local,
+ * shared, multicast, unspecified), or localhost? True also when malformed. No look-up. Pure. */
+bool http_host_is_private(struct arena *a, const char *url);
 
 /* Retry-After of an answer as seconds from now (seconds, HTTP-date, or a unix time stamp), capped
  * at LIMIT_RETRY_AFTER_S; 0 when absent or malformed. Pure. */

@@ -23,16 +23,19 @@ static inline void cleanup_js(struct js **v)
 /* Look-ups return borrowed values. A path is member names joined by '.', "" is the value itself;
  * they return NULL (or the default) when anything on the way is absent or of another type. */
 const struct js *js_get(const struct js *v, const char *path);
-const char *js_str(const struct js *v, const char *path);   /* a string, else NULL */
+const char *js_str(const struct js *v, const char *path); /* a string, else NULL */
 int64_t js_int(const struct js *v, const char *path, int64_t otherwise);
-bool js_bool(const struct js *v, const char *path);         /* only the literal true is true */
+bool js_bool(const struct js *v, const char *path); /* only the literal true is true */
 /* A string, or an integer written as text (Gerrit and old versions of it differ); NULL else. */
 const char *js_text(const struct js *v, const char *path, struct arena *a);
 
+/* A string member by its whole name, dots included; NULL when absent or no string. */
+const char *js_member_str(const struct js *object, const char *name);
+
 bool js_is_object(const struct js *v);
 bool js_is_array(const struct js *v);
-size_t js_len(const struct js *v);                          /* of an array, else 0 */
-const struct js *js_at(const struct js *v, size_t i);       /* of an array */
+size_t js_len(const struct js *v);                    /* of an array, else 0 */
+const struct js *js_at(const struct js *v, size_t i); /* of an array */
 size_t js_keys(const struct js *v, struct arena *a, struct str_list *keys); /* of an object */
 
 /* Building. The parent takes ownership of a child; a NULL string is left out. */

@@ -1,8 +1,9 @@
 /*
  * yaml.h - a bounded YAML tree (over libyaml's events; libyaml owns the prefix yaml_, ours is
  * yml_). One document; anchors, aliases and merge keys `<<` are resolved, a cycle or an expansion
- * beyond LIMIT_YAML_NODES is an error, duplicate keys are errors, nesting is bounded. Every node
- * knows its place; an aliased node keeps the place where it was written.
+ * beyond LIMIT_YAML_NODES is an error, duplicate keys are errors, nesting is bounded (aliases
+ * included, so that a walk may recurse). Every node knows its place; an aliased node keeps the
+ * place where it was written.
  */
 #ifndef SLIPWAY_YAML_H
 #define SLIPWAY_YAML_H
@@ -23,11 +24,11 @@ struct yml_pair {
 struct yml_node {
     enum yml_type type;
     struct place at;
-    const char *tag;   /* explicit tag such as "!override", NULL when none */
-    const char *text;  /* scalar: as written, unescaped, NUL-terminated */
-    size_t len;        /* scalar: bytes */
-    bool plain;        /* scalar: unquoted, so that YAML's types apply */
-    size_t n;          /* items or pairs */
+    const char *tag;                     /* explicit tag such as "!override", NULL when none */
+    const char *text;                    /* scalar: as written, unescaped, NUL-terminated */
+    size_t len;                          /* scalar: bytes */
+    bool plain;                          /* scalar: unquoted, so that YAML's types apply */
+    size_t n;                            /* items or pairs */
     const struct yml_node *const *items; /* sequence */
     const struct yml_pair *pairs;        /* map, in the order written, merged ones last */
 };

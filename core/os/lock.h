@@ -29,4 +29,8 @@ void turnstile_leave(struct turnstile *t);
  * holds it. */
 int lock_file_try(const char *path, struct err *err);
 
+/* The same, but waits until the lock is free. Excludes threads of this process too: each call
+ * opens the file anew. */
+int lock_file_wait(const char *path, struct err *err);
+
 #endif

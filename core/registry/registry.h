@@ -89,4 +89,9 @@ int registry_remove_tag(struct registry *r, struct arena *a, const char *host, c
                         const char *tag, const char *expected, bool fresh, const char *kept,
                         const char *kept_digest, enum registry_removal *out, struct err *err);
 
+/* Removes a final tag that did not exist before: by OCI tag deletion only, never by the isolating
+ * way. REMOVAL_NO_WAY: this registry cannot, err says why. -1: ERR_TEMP, could not ask. */
+int registry_untag(struct registry *r, struct arena *a, const char *host, const char *name,
+                   const char *tag, enum registry_removal *out, struct err *err);
+
 #endif

@@ -1,0 +1,208 @@
+#include "config/settings_read.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/domain/imageref.h"
+
+enum { MOST_TYPES = 32 };
+
+/* It is a part of URLs and file names: POST /hooks/<name>. */
+static bool source_name_ok(const char *s)
+{
+    return *s && strlen(s) <= 64 &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_")] == '\0' && *s != '-' && *s != '_';
+}
+
+static void read_type(struct settings_load *l, const struct yml_node *map, const char *name,
+                      const char **out)
+{
+    const struct yml_node *node = yml_get(map, "type");
+    const char *words[MOST_TYPES];
+    size_t n, at;
+    const struct forge *const *table = forge_table(&n);
+    for (size_t i = 0; i < n && i < MOST_TYPES; i++)
+        words[i] = table[i]->type;
+    const char *what = key_path(l, "forges", name, "type");
+    if (!node)
+        diag_error(l->diags, map->at, "%s is missing", what);
+    else if (read_word(l, node, what, words, n < MOST_TYPES ? n : MOST_TYPES, &at))
+        *out = words[at];
+}
+
+struct secrets_to {
+    const char *what;
+    struct str_list *list;
+};
+
+static bool read_hook_secret(struct settings_load *l, const struct yml_node *item, void *to)
+{
+    struct secrets_to *s = to;
+    const char *secret = NULL;
+    if (!read_secret(l, item, s->what, SETTINGS_SERVE, &secret))
+        return false;
+    if (secret)
+        *list_push(l->arena, s->list) = secret;
+    return true;
+}
+
+static void read_hook_secrets(struct settings_load *l, const struct yml_node *map,
+                              struct forge_conf *f)
+{
+    const struct yml_node *node = yml_get(map, "hook_secrets");
+    struct secrets_to to = {key_path(l, "forges", f->name, "hook_secrets"), &f->hook_secrets};
+    bool none = !node || yml_is_null(node) || (node->type == YML_SEQ && !node->n);
+    if (!none)
+        (void)read_each(l, node, to.what, read_hook_secret, &to);
+    else if (l->roles & SETTINGS_SERVE)
+        diag_error(l->diags, node ? node->at : map->at,
+                   "%s is missing: without a secret nobody is let in at /hooks/%s", to.what,
+                   f->name);
+}
+
+static void read_forge_urls(struct settings_load *l, const struct yml_node *map,
+                            struct forge_conf *f)
+{
+    (void)read_url(l, yml_get(map, "url"), key_path(l, "forges", f->name, "url"), &f->url);
+    (void)read_url(l, yml_get(map, "api"), key_path(l, "forges", f->name, "api"), &f->api);
+    (void)read_git_url(l, yml_get(map, "git"), key_path(l, "forges", f->name, "git"), &f->git);
+    if (!yml_get(map, "url") && (!yml_get(map, "git") || !str_eq(f->type, "git")) && f->type)
+        diag_error(l->diags, map->at, "%s is missing%s", key_path(l, "forges", f->name, "url"),
+                   str_eq(f->type, "git") ? " (or `git`, the base of clone URLs)" : "");
+}
+
+/* Values of the role that talks to the forge; in other roles they are checked and dropped. */
+static void read_forge_login(struct settings_load *l, const struct yml_node *map,
+                             struct forge_conf *f)
+{
+    const struct yml_node *password = yml_get(map, "password"), *token = yml_get(map, "token");
+    const char *username = NULL;
+    (void)yml_want_str(yml_get(map, "username"), key_path(l, "forges", f->name, "username"), true,
+                       &username, l->diags);
+    (void)read_secret(l, password, key_path(l, "forges", f->name, "password"), SETTINGS_WORK,
+                      &f->password);
+    (void)read_secret(l, token, key_path(l, "forges", f->name, "token"), SETTINGS_WORK, &f->token);
+    if (l->roles & SETTINGS_WORK)
+        f->username = username;
+    if (password && !yml_get(map, "username"))
+        diag_error(l->diags, password->at, "%s needs a `username` beside it",
+                   key_path(l, "forges", f->name, "password"));
+    if ((password || token) && (url_is_exposed(f->url) || url_is_exposed(f->api)))
+        diag_warn(l->diags, map->at, "forges.%s: credentials travel unencrypted over http://",
+                  f->name);
+}
+
+void settings_read_forge(struct settings_load *l, const struct yml_pair *pair)
+{
+    static const char *const keys[] = {"type",     "url",      "api",   "git",    "hook_secrets",
+                                       "username", "password", "token", "ca_file"};
+    const char *name = pair->key->text;
+    const struct yml_node *map = pair->value;
+    struct forge_conf f = {.name = name};
+    if (!source_name_ok(name))
+        diag_error(l->diags, pair->key->at,
+                   "the name of a forge is a part of its hook's URL: lower-case letters, digits, "
+                   "'-' and '_', not '%.80s'",
+                   name);
+    if (yml_want_map(map, key_path(l, "forges", name, NULL), l->diags)) {
+        yml_check_keys(map, keys, ARRAY_LEN(keys), l->diags);
+        read_type(l, map, name, &f.type);
+        read_forge_urls(l, map, &f);
+        read_hook_secrets(l, map, &f);
+        read_forge_login(l, map, &f);
+        (void)read_path(l, yml_get(map, "ca_file"), key_path(l, "forges", name, "ca_file"),
+                        &f.ca_file);
+    }
+    *list_push(l->arena, &l->s->forges) = f;
+}
+
+struct realms_to {
+    const char *what;
+    struct str_list *list;
+};
+
+static bool read_realm(struct settings_load *l, const struct yml_node *item, void *to)
+{
+    struct realms_to *r = to;
+    const char *url;
+    if (!read_url(l, item, r->what, &url))
+        return false;
+    const char *host = strstr(url, "://") + 3;
+    if (strchr(host, '/') || !str_starts(url, "https://")) {
+        diag_error(l->diags, item->at, "%s must be an origin: https://host[:port] and no path",
+                   r->what);
+        return false;
+    }
+    *list_push(l->arena, r->list) = url;
+    return true;
+}
+
+static void read_registry_login(struct settings_load *l, const struct yml_node *map,
+                                struct registry_conf *r)
+{
+    const struct yml_node *password = yml_get(map, "password"), *user = yml_get(map, "username");
+    const char *username = NULL;
+    (void)yml_want_str(user, key_path(l, "registries", r->host, "username"), true, &username,
+                       l->diags);
+    (void)read_secret(l, password, key_path(l, "registries", r->host, "password"), SETTINGS_WORK,
+                      &r->password);
+    if (l->roles & SETTINGS_WORK)
+        r->username = username;
+    if (!user != !password)
+        diag_error(l->diags, user ? user->at : password->at,
+                   "registries.%s: `username` and `password` go together", r->host);
+    const char *as_url = arena_printf(l->arena, "http://%s", r->host);
+    if (password && r->plain_http && url_is_exposed(as_url))
+        diag_warn(l->diags, map->at, "registries.%s: credentials travel unencrypted (plain_http)",
+                  r->host);
+}
+
+void settings_read_registry(struct settings_load *l, const struct yml_pair *pair)
+{
+    static const char *const keys[] = {"username", "password",   "type",
+                                       "ca_file",  "plain_http", "realms"};
+    static const char *const types[] = {"auto", "dockerhub"};
+    const char *host = pair->key->text;
+    const struct yml_node *map = pair->value;
+    struct registry_conf r = {.host = host, .type = types[0]};
+    struct realms_to realms = {key_path(l, "registries", host, "realms"), &r.realms};
+    size_t type;
+    if (!imageref_host_ok(host))
+        diag_error(l->diags, pair->key->at,
+                   "the name of a registry is host or host:port, without https:// and path, not "
+                   "'%.80s'",
+                   host);
+    if (yml_is_null(map)) { /* `registry.example.org:` alone: known, and anonymous */
+        *list_push(l->arena, &l->s->registries) = r;
+        return;
+    }
+    if (yml_want_map(map, key_path(l, "registries", host, NULL), l->diags)) {
+        yml_check_keys(map, keys, ARRAY_LEN(keys), l->diags);
+        (void)yml_want_bool(yml_get(map, "plain_http"),
+                            key_path(l, "registries", host, "plain_http"), &r.plain_http, l->diags);
+        read_registry_login(l, map, &r);
+        if (read_word(l, yml_get(map, "type"), key_path(l, "registries", host, "type"), types,
+                      ARRAY_LEN(types), &type))
+            r.type = types[type];
+        (void)read_path(l, yml_get(map, "ca_file"), key_path(l, "registries", host, "ca_file"),
+                        &r.ca_file);
+        (void)read_each(l, yml_get(map, "realms"), realms.what, read_realm, &realms);
+    }
+    *list_push(l->arena, &l->s->registries) = r;
+}
+
+/* Nothing here asks Zuul yet, but a configuration that names it is complete and checked. */
+void settings_read_zuul(struct settings_load *l, const struct yml_pair *pair)
+{
+    static const char *const keys[] = {"api", "intermediate"};
+    const char *name = pair->key->text, *text;
+    const char *what = key_path(l, "zuul", name, "intermediate");
+    const struct yml_node *map = pair->value, *intermediate = yml_get(map, "intermediate");
+    if (!yml_want_map(map, key_path(l, "zuul", name, NULL), l->diags))
+        return;
+    yml_check_keys(map, keys, ARRAY_LEN(keys), l->diags);
+    if (!yml_get(map, "api"))
+        diag_error(l->diags, map->at, "%s is missing", key_path(l, "zuul", name, "api"));
+    (void)read_url(l, yml_get(map, "api"), key_path(l, "zuul", name, "api"), &text);
+    if (yml_want_str(intermediate, what, true, &text, l->diags) && !imageref_host_ok(text))
+        diag_error(l->diags, intermediate->at, "%s must be host or host:port", what);
+}

@@ -1,0 +1,170 @@
+#include "config/settings.h"
+
+#include "core/base/log.h"
+#include "core/base/str.h"
+
+#include <inttypes.h>
+
+/* Always in double quotes: then every text is one in YAML. */
+static void add_text(struct strbuf *out, const char *s)
+{
+    (void)strbuf_addch(out, '"');
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            (void)strbuf_addf(out, "\\%c", c);
+        else if (c < ' ' || c == 127)
+            (void)strbuf_addf(out, "\\x%02x", c);
+        else
+            (void)strbuf_addch(out, (char)c);
+    }
+    (void)strbuf_addch(out, '"');
+}
+
+static void add_pair(struct strbuf *out, const char *indent, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    (void)strbuf_addf(out, "%s%s: ", indent, key);
+    add_text(out, value);
+    (void)strbuf_addch(out, '\n');
+}
+
+static void add_bool(struct strbuf *out, const char *indent, const char *key, bool value)
+{
+    (void)strbuf_addf(out, "%s%s: %s\n", indent, key, value ? "true" : "false");
+}
+
+/* What is named, masked, and where it comes from: "password: '***'  # file:/etc/...". */
+static void add_secrets(struct strbuf *out, const struct settings *s, const char *map,
+                        const char *entry, const char *key)
+{
+    char of[512];
+    struct strbuf masks CLEANUP_STRBUF = STRBUF_INIT(4096),
+                        refs CLEANUP_STRBUF = STRBUF_INIT(65536);
+    size_t n = 0;
+    (void)snprintf(of, sizeof of, "%s.%s.%s", map, entry, key);
+    list_each (const struct settings_secret, secret, &s->secrets) {
+        if (!str_eq(secret->of, of))
+            continue;
+        (void)strbuf_addf(&masks, "%s'***'", n ? ", " : "");
+        (void)strbuf_addf(&refs, "%s%s", n ? ", " : "", secret->ref);
+        n++;
+    }
+    if (n)
+        (void)strbuf_addf(out, n > 1 ? "    %s: [%s]  # %s\n" : "    %s: %s  # %s\n", key,
+                          masks.buf, refs.buf);
+}
+
+static void add_patterns(struct strbuf *out, const char *key, const struct pattern_list *list)
+{
+    (void)strbuf_addf(out, "    %s: [", key);
+    for (size_t i = 0; i < list->n; i++) {
+        if (i)
+            (void)strbuf_addstr(out, ", ");
+        add_text(out, pattern_text(list->at[i]));
+    }
+    (void)strbuf_addstr(out, "]\n");
+}
+
+/* An empty list would be read as "nothing", and means "everything" here. */
+static void add_bounds(struct strbuf *out, const char *key, const struct pattern_list *list)
+{
+    if (list->n)
+        add_patterns(out, key, list);
+    else
+        (void)strbuf_addf(out, "    # %s: everything\n", key);
+}
+
+static void add_forges(struct strbuf *out, const struct settings *s)
+{
+    (void)strbuf_addstr(out, s->forges.n ? "forges:\n" : "forges: {}\n");
+    list_each (const struct forge_conf, f, &s->forges) {
+        (void)strbuf_addf(out, "  %s:\n", f->name);
+        add_pair(out, "    ", "type", f->type);
+        add_pair(out, "    ", "url", f->url);
+        add_pair(out, "    ", "api", f->api);
+        add_pair(out, "    ", "git", f->git);
+        add_secrets(out, s, "forges", f->name, "hook_secrets");
+        add_pair(out, "    ", "username", f->username);
+        add_secrets(out, s, "forges", f->name, "password");
+        add_secrets(out, s, "forges", f->name, "token");
+        add_pair(out, "    ", "ca_file", f->ca_file);
+    }
+}
+
+static void add_registries(struct strbuf *out, const struct settings *s)
+{
+    (void)strbuf_addstr(out, s->registries.n ? "registries:\n" : "registries: {}\n");
+    list_each (const struct registry_conf, r, &s->registries) {
+        (void)strbuf_addf(out, "  \"%s\":\n", r->host);
+        add_pair(out, "    ", "type", r->type);
+        add_pair(out, "    ", "username", r->username);
+        add_secrets(out, s, "registries", r->host, "password");
+        add_pair(out, "    ", "ca_file", r->ca_file);
+        add_bool(out, "    ", "plain_http", r->plain_http);
+        for (size_t i = 0; i < r->realms.n; i++)
+            (void)strbuf_addf(out, "%s%s%s", i ? ", " : "    realms: [", r->realms.at[i],
+                              i + 1 == r->realms.n ? "]\n" : "");
+    }
+}
+
+static void add_may_build(struct strbuf *out, const struct policy_project *p)
+{
+    const char *comma = "";
+    (void)strbuf_addstr(out, "    may_build: [");
+    for (int i = 0; i < PIPELINE__MAX; i++)
+        if (p->may_build[i]) {
+            (void)strbuf_addf(out, "%s%s", comma, pipeline_name((enum pipeline)i));
+            comma = ", ";
+        }
+    (void)strbuf_addstr(out, "]\n");
+}
+
+static void add_project(struct strbuf *out, const struct policy_project *p)
+{
+    static const char *const stale[] = {"refuse", "rebuild", "promote"};
+    add_pair(out, "  - ", "match", pattern_text(p->match));
+    add_pair(out, "    ", "forge", p->forge);
+    add_bounds(out, "branches", &p->branches);
+    add_patterns(out, "may_publish", &p->may_publish);
+    add_patterns(out, "may_read", &p->may_read);
+    add_bounds(out, "image_tags", &p->image_tags);
+    add_bounds(out, "git_tags", &p->git_tags);
+    add_bool(out, "    ", "anywhere", p->anywhere);
+    add_may_build(out, p);
+    add_pair(out, "    ", "intermediate", p->intermediate);
+    if (p->immutable_given)
+        add_patterns(out, "immutable", &p->immutable);
+    else
+        (void)strbuf_addstr(out, "    # immutable: full versions from git tags, and tags that "
+                                 "hold the commit\n");
+    add_pair(out, "    ", "mode", p->mode == POLICY_SHADOW ? "shadow" : "publish");
+    add_pair(out, "    ", "unrecorded", p->unrecorded == UNRECORDED_REFUSE ? "refuse" : "promote");
+    add_pair(out, "    ", "on_stale", stale[p->on_stale]);
+    add_pair(out, "    ", "on_foreign", p->on_foreign == FOREIGN_HOLD ? "hold" : "overwrite");
+    (void)strbuf_addf(out, "    wait_for_staged: %" PRId64 "\n", p->wait_for_staged_s);
+}
+
+void settings_print(const struct settings *s, struct strbuf *out)
+{
+    size_t start = out->len;
+    add_pair(out, "", "store", s->store);
+    if (s->listen)
+        add_pair(out, "", "listen", s->listen);
+    else
+        (void)strbuf_addstr(out, "# listen: standard input, or systemd's socket\n");
+    add_pair(out, "", "public_url", s->public_url);
+    add_pair(out, "", "cache", s->cache);
+    (void)strbuf_addf(out, "body_limit: %zu\nkeep_ignored: %" PRId64 "\n", s->body_max,
+                      s->keep_ignored_s);
+    add_pair(out, "", "log_level", s->log_level);
+    add_forges(out, s);
+    add_registries(out, s);
+    (void)strbuf_addstr(out, s->policy.n ? "projects:\n" : "projects: []\n");
+    list_each (const struct policy_project, p, &s->policy)
+        add_project(out, p);
+    /* Should a secret stand in the wrong place as well, it still stays one. */
+    if (log_redact(out->buf + start))
+        out->len = start + strlen(out->buf + start);
+}

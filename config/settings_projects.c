@@ -1,0 +1,235 @@
+#include "config/settings_read.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+
+/* What the readers of one entry share. */
+struct project_read {
+    struct settings_load *l;
+    const struct yml_node *map;
+    struct policy_project *p;
+    const char *label; /* how messages call it: "projects.team/app" */
+};
+
+static const char *what(const struct project_read *r, const char *key)
+{
+    return arena_printf(r->l->arena, "%s.%s", r->label, key);
+}
+
+static void read_match(struct project_read *r)
+{
+    const struct yml_node *node = yml_get(r->map, "match");
+    struct settings_load *l = r->l;
+    struct err err = ERR_INIT;
+    const char *text;
+    if (!node)
+        diag_error(l->diags, r->map->at, "%s is missing", what(r, "match"));
+    if (!yml_want_str(node, what(r, "match"), true, &text, l->diags))
+        return;
+    r->p->match = pattern_compile(text, &err);
+    if (!r->p->match)
+        diag_error(l->diags, node->at, "%s: %s", what(r, "match"), err.text);
+}
+
+static void read_forge_name(struct project_read *r)
+{
+    struct settings_load *l = r->l;
+    const struct yml_node *node = yml_get(r->map, "forge");
+    const char *text;
+    if (!node)
+        diag_error(l->diags, r->map->at, "%s is missing: name an entry of `forges`",
+                   what(r, "forge"));
+    if (!yml_want_str(node, what(r, "forge"), true, &text, l->diags))
+        return;
+    r->p->forge = text;
+    if (settings_forge(l->s, text))
+        return;
+    struct str_list names = {0};
+    list_each (const struct forge_conf, f, &l->s->forges)
+        *list_push(l->arena, &names) = f->name;
+    const char *near = str_nearest(text, names.at, names.n);
+    diag_error(l->diags, node->at, "%s: there is no '%.80s' among `forges`%s%s%s", what(r, "forge"),
+               text, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static bool knows_registry(const struct settings_load *l, const char *host, size_t len)
+{
+    list_each (const struct registry_conf, conf, &l->s->registries)
+        if (strlen(conf->host) == len && memcmp(conf->host, host, len) == 0)
+            return true;
+    return false;
+}
+
+/* The host is the one part that no wildcard may widen; NULL when it is all right. */
+static const char *place_wrong(struct settings_load *l, const char *text)
+{
+    size_t len = strcspn(text, "/");
+    if (*text == '^')
+        return "a regular expression can't be used here, since the registry has to be literal: "
+               "write host/name with * or **";
+    if (memchr(text, '*', len) || memchr(text, '?', len))
+        return "the registry has to be literal: no * or ? before the first '/'";
+    if (text[len] == '\0' || text[len + 1] == '\0')
+        return "it has to be host/name, as in registry.example.org/team/*";
+    if (!knows_registry(l, text, len))
+        return arena_printf(l->arena, "no registry of that name is configured: %.*s",
+                            (int)(len < 100 ? len : 100), text);
+    return NULL;
+}
+
+static void check_places(struct project_read *r, const char *key)
+{
+    const struct yml_node *node = yml_get(r->map, key);
+    struct settings_load *l = r->l;
+    size_t n = !node ? 0 : node->type == YML_SEQ ? node->n : 1;
+    for (size_t i = 0; i < n; i++) {
+        const struct yml_node *item = node->type == YML_SEQ ? node->items[i] : node;
+        if (item->type != YML_SCALAR || !*item->text)
+            continue;
+        const char *wrong = place_wrong(l, item->text);
+        if (wrong)
+            diag_error(l->diags, item->at, "%s: %s", what(r, key), wrong);
+    }
+}
+
+static void read_lists(struct project_read *r)
+{
+    const struct {
+        const char *key;
+        struct pattern_list *list;
+        bool may_be_empty;
+    } rows[] = {
+        {"branches", &r->p->branches, false}, {"may_publish", &r->p->may_publish, true},
+        {"may_read", &r->p->may_read, true},  {"image_tags", &r->p->image_tags, false},
+        {"git_tags", &r->p->git_tags, false}, {"immutable", &r->p->immutable, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        (void)read_patterns(r->l, yml_get(r->map, rows[i].key), what(r, rows[i].key),
+                            rows[i].may_be_empty, rows[i].list);
+    r->p->immutable_given = yml_get(r->map, "immutable") != NULL;
+    check_places(r, "may_publish");
+    if (!yml_get(r->map, "may_publish"))
+        diag_warn(r->l->diags, r->map->at, "%s is missing: it may publish nowhere",
+                  what(r, "may_publish"));
+}
+
+static bool read_pipeline(struct settings_load *l, const struct yml_node *item, void *to)
+{
+    struct project_read *r = to;
+    const char *names[PIPELINE__MAX];
+    size_t at;
+    for (int p = 0; p < PIPELINE__MAX; p++)
+        names[p] = pipeline_name((enum pipeline)p);
+    if (!read_word(l, item, what(r, "may_build"), names, PIPELINE__MAX, &at))
+        return false;
+    r->p->may_build[at] = true;
+    return true;
+}
+
+/* Said or not: check and gate build what nobody has reviewed, so they are never a default. */
+static void read_may_build(struct project_read *r)
+{
+    const struct yml_node *node = yml_get(r->map, "may_build");
+    if (node) {
+        (void)read_each(r->l, node, what(r, "may_build"), read_pipeline, r);
+        return;
+    }
+    for (int p = 0; p < PIPELINE__MAX; p++)
+        r->p->may_build[p] = p != PIPELINE_CHECK && p != PIPELINE_GATE;
+}
+
+static void read_choices(struct project_read *r)
+{
+    static const char *const modes[] = {"publish", "shadow"};
+    static const char *const unrecorded[] = {"promote", "refuse"};
+    static const char *const stale[] = {"refuse", "rebuild", "promote"};
+    static const char *const foreign[] = {"overwrite", "hold"};
+    struct settings_load *l = r->l;
+    size_t mode = POLICY_PUBLISH, unrec = UNRECORDED_PROMOTE, on_stale = STALE_REFUSE,
+           on_foreign = FOREIGN_OVERWRITE;
+    (void)read_word(l, yml_get(r->map, "mode"), what(r, "mode"), modes, 2, &mode);
+    (void)read_word(l, yml_get(r->map, "unrecorded"), what(r, "unrecorded"), unrecorded, 2, &unrec);
+    (void)read_word(l, yml_get(r->map, "on_stale"), what(r, "on_stale"), stale, 3, &on_stale);
+    (void)read_word(l, yml_get(r->map, "on_foreign"), what(r, "on_foreign"), foreign, 2,
+                    &on_foreign);
+    r->p->mode = (enum policy_mode)mode;
+    r->p->unrecorded = (enum policy_unrecorded)unrec;
+    r->p->on_stale = (enum policy_stale)on_stale;
+    r->p->on_foreign = (enum policy_foreign)on_foreign;
+    r->p->wait_for_staged_s = LIMIT_WAIT_STAGED_S;
+    (void)read_seconds(l, yml_get(r->map, "wait_for_staged"), what(r, "wait_for_staged"), 0,
+                       7 * 86400, &r->p->wait_for_staged_s);
+    (void)yml_want_bool(yml_get(r->map, "anywhere"), what(r, "anywhere"), &r->p->anywhere,
+                        l->diags);
+}
+
+static void read_rest(struct project_read *r)
+{
+    const struct yml_node *intermediate = yml_get(r->map, "intermediate");
+    const char *unused = NULL;
+    if (yml_want_str(intermediate, what(r, "intermediate"), true, &r->p->intermediate, r->l->diags))
+        check_places(r, "intermediate");
+    (void)read_secret(r->l, yml_get(r->map, "build_pull"), what(r, "build_pull"), SETTINGS_NONE,
+                      &unused);
+}
+
+void settings_read_project(struct settings_load *l, const struct yml_node *entry)
+{
+    static const char *const keys[] = {
+        "match",    "forge",      "branches",  "may_publish", "may_read",       "image_tags",
+        "git_tags", "anywhere",   "may_build", "build_pull",  "immutable",      "intermediate",
+        "mode",     "unrecorded", "on_stale",  "on_foreign",  "wait_for_staged"};
+    if (!yml_want_map(entry, "an entry of `projects`", l->diags))
+        return;
+    const struct yml_node *match = yml_get(entry, "match");
+    bool named = match && match->type == YML_SCALAR && *match->text;
+    struct policy_project p = {.at = entry->at};
+    struct project_read r = {
+        .l = l,
+        .map = entry,
+        .p = &p,
+        .label = named ? arena_printf(l->arena, "projects.%.80s", match->text) : "projects[]",
+    };
+    yml_check_keys(entry, keys, ARRAY_LEN(keys), l->diags);
+    read_match(&r);
+    read_forge_name(&r);
+    read_lists(&r);
+    read_may_build(&r);
+    read_choices(&r);
+    read_rest(&r);
+    *list_push(l->arena, &l->s->policy) = p;
+}
+
+/* Surely everything that `later` matches is matched by `earlier`, too. */
+static bool covers(struct settings_load *l, const struct pattern *earlier,
+                   const struct pattern *later)
+{
+    const char *e = pattern_text(earlier), *t = pattern_text(later);
+    if (str_eq(e, t) || str_eq(e, "**"))
+        return true;
+    if (*t == '^')
+        return false;
+    if (!strpbrk(t, "*?"))
+        return pattern_match(earlier, t);
+    const char *prefix = pattern_literal_prefix(earlier, l->arena);
+    return str_ends(prefix, "/") && str_eq(e + strlen(prefix), "**") &&
+           str_starts(pattern_literal_prefix(later, l->arena), prefix);
+}
+
+void settings_warn_shadowed(struct settings_load *l)
+{
+    struct policy *all = &l->s->policy;
+    for (size_t i = 1; i < all->n; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct policy_project *later = &all->at[i], *earlier = &all->at[j];
+            if (!later->match || !earlier->match || !str_eq(later->forge, earlier->forge) ||
+                !covers(l, earlier->match, later->match))
+                continue;
+            diag_warn(l->diags, later->at,
+                      "this entry (match: %.80s) is never reached: the one at %s:%u (match: "
+                      "%.80s) comes first and matches all of it",
+                      pattern_text(later->match), earlier->at.file, earlier->at.line,
+                      pattern_text(earlier->match));
+            break;
+        }
+}

@@ -1,0 +1,134 @@
+#include "core/engine/deliver.h"
+
+#include "core/base/str.h"
+#include "core/domain/plan.h"
+
+/* What a kind of event leads to here. The pipelines check, gate and post build images. */
+static const struct {
+    bool publishes;
+    const char *ignored;
+} kinds[EVENT__MAX] = {
+    [EVENT_OPENED] = {false, "a proposed change starts the pipeline check, which builds: this "
+                             "version has no builder"},
+    [EVENT_GATED] = {false, "a gated change starts the pipeline gate, which builds: this version "
+                            "has no builder"},
+    [EVENT_MERGED] = {true, NULL},
+    [EVENT_CLOSED] = {false, "a change that closed without merging publishes nothing"},
+    [EVENT_BRANCH] = {false, "a branch moved: the pipeline post builds, and this version has no "
+                             "builder; merges are taken from the change itself"},
+    [EVENT_BRANCH_DELETED] = {false, NULL},
+    [EVENT_TAG] = {true, NULL},
+    [EVENT_TAG_DELETED] = {false, NULL},
+    [EVENT_STAGED] = {false, NULL},
+};
+
+void deliver_task(const struct event *event, int64_t delivery, int64_t received_at, struct arena *a,
+                  struct task *out)
+{
+    enum pipeline pipeline = PIPELINE_PROMOTE;
+    (void)plan_pipeline(event->kind, &pipeline);
+    const char *ref = event->change ? arena_printf(a, "change/%s", event->change)
+                      : event->tag  ? arena_printf(a, "refs/tags/%s", event->tag)
+                                    : arena_printf(a, "refs/heads/%s", event->branch);
+    const char *commit = event->order_commit ? event->order_commit : event->staged_commit;
+    const char *lane_ref = event->branch ? event->branch : ref;
+    *out = (struct task){
+        .delivery = delivery,
+        .state = TASK_QUEUED,
+        .forge = event->forge,
+        .project = event->project,
+        .pipeline = pipeline_name(pipeline),
+        .ref = ref,
+        .event = event_to_json(event, a),
+        .lane = arena_printf(a, "%s %s %s %s", event->forge, event->project, lane_ref,
+                             pipeline_name(pipeline)),
+        .key = arena_printf(a, "%s %s %s %s %s", event->forge, event->project,
+                            pipeline_name(pipeline), ref, commit ? commit : "-"),
+        .order = {.project = arena_printf(a, "%s/%s", event->forge, event->project),
+                  .commit = commit,
+                  .happened_at = event->happened_at,
+                  .seq = delivery},
+        .received_at = received_at,
+    };
+}
+
+/* An event that policy knows nothing of is kept as ignored: mended, it is taken up again. */
+static const char *why_ignored(const struct engine *e, const struct event *event, struct arena *a)
+{
+    if (kinds[event->kind].ignored)
+        return kinds[event->kind].ignored;
+    if (event->kind == EVENT_TAG_DELETED || event->kind == EVENT_BRANCH_DELETED)
+        return NULL;
+    if (!policy_find(e->policy, event->forge, event->project))
+        return arena_printf(a, "no entry of `projects` matches %s of forge %s", event->project,
+                            event->forge);
+    return NULL;
+}
+
+/* A gate may only record what its project may publish: otherwise one project could claim the
+ * staged tags of another. */
+static const char *why_not_staged(const struct engine *e, const struct event *event,
+                                  struct arena *a)
+{
+    const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
+    list_each (const struct event_image, image, &event->images)
+        if (!policy_may_publish(policy, image->repository))
+            return arena_printf(a, "policy does not let %s publish to %s", event->project,
+                                image->repository);
+    return NULL;
+}
+
+static const char *sort_event(const struct engine *e, const struct delivery *d,
+                              const struct event *event, struct arena *a, struct delivered *out)
+{
+    const char *ignored = why_ignored(e, event, a);
+    if (ignored)
+        return ignored;
+    if (event->kind == EVENT_STAGED) {
+        ignored = why_not_staged(e, event, a);
+        if (!ignored)
+            *list_push(a, &out->staged) = *event;
+        return ignored;
+    }
+    if (!kinds[event->kind].publishes) {
+        *list_push(a, &out->deleted) = *event;
+        return NULL;
+    }
+    deliver_task(event, d->id, d->received_at, a, list_push(a, &out->tasks));
+    *list_push(a, &out->events) = *event;
+    return NULL;
+}
+
+void deliver_sort(const struct engine *e, const struct delivery *d, struct arena *a,
+                  struct delivered *out)
+{
+    struct err err = ERR_INIT;
+    struct event_list events = {0};
+    const struct forge_conf *conf = engine_forge(e, d->source);
+    const struct forge *forge = conf ? forge_find(conf->type) : NULL;
+    struct http_req req = {.method = "POST",
+                           .url = "/",
+                           .query = "",
+                           .headers = d->headers,
+                           .body = d->body,
+                           .body_len = d->body_len};
+    *out = (struct delivered){.verdict = DELIVERY_IGNORED};
+    if (!forge) {
+        out->reason = arena_printf(a, "forge '%s' is not configured (any more)", d->source);
+        return;
+    }
+    if (forge->parse(conf, &req, a, &events, &out->reason, &err) < 0) {
+        out->verdict = DELIVERY_MALFORMED;
+        out->reason = arena_strdup(a, err.text);
+        return;
+    }
+    list_each (const struct event, event, &events) {
+        const char *ignored = sort_event(e, d, event, a, out);
+        if (ignored)
+            out->reason = ignored;
+    }
+    if (out->tasks.n || out->staged.n || out->deleted.n)
+        out->verdict = DELIVERY_TAKEN;
+    else if (!out->reason)
+        out->reason = "it says nothing that Slipway acts on";
+}

@@ -1,0 +1,32 @@
+#include "core/engine/engine.h"
+
+#include "core/base/str.h"
+#include "core/domain/retry.h"
+#include "core/os/clock.h"
+#include "core/os/random.h"
+
+const struct forge_conf *engine_forge(const struct engine *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_forges; i++)
+        if (str_eq(e->forges[i].name, name))
+            return &e->forges[i];
+    return NULL;
+}
+
+bool engine_knows_registry(const void *ctx, const char *host)
+{
+    return registry_knows(ctx, host);
+}
+
+struct outcome outcome_of_error(const struct err *err, int attempt, struct arena *a)
+{
+    struct outcome out = {.state = TASK_DEAD, .reason = arena_strdup(a, err->text)};
+    int64_t delay;
+    if (retry_next(err, attempt, random_below(1000), &delay) == RETRY_LATER) {
+        out.state = TASK_FAILED;
+        out.run_at = clock_now_ms() + delay;
+    } else if (err->kind == ERR_TEMP) {
+        out.reason = arena_printf(a, "given up after %d attempts: %s", attempt, err->text);
+    }
+    return out;
+}

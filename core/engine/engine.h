@@ -1,0 +1,47 @@
+/*
+ * engine.h - what the flows need, put together once by `work` or a command and then only read.
+ * Everything in it is thread-safe and outlives every task.
+ */
+#ifndef SLIPWAY_ENGINE_H
+#define SLIPWAY_ENGINE_H
+
+#include "core/domain/policy.h"
+#include "core/forge/forge.h"
+#include "core/git/git.h"
+#include "core/lib/http.h"
+#include "core/registry/registry.h"
+#include "core/store/store.h"
+
+struct target_locks;
+struct push_proofs;
+
+struct engine {
+    struct store *store; /* NULL for commands that only plan */
+    struct http_client *http;
+    struct registry *registry;
+    struct git *git;
+    const struct forge_conf *forges;
+    size_t n_forges;
+    const struct policy *policy;
+    struct target_locks *locks; /* NULL for commands that only plan */
+    struct push_proofs *proofs; /* repositories that took a push of ours lately; as locks */
+};
+
+/* The configured forge of that name, NULL when there is none (any more). */
+const struct forge_conf *engine_forge(const struct engine *e, const char *name);
+
+/* plan_input's knows_registry; ctx is the engine's registry. */
+bool engine_knows_registry(const void *ctx, const char *host);
+
+/* What became of a task, in one value. */
+struct outcome {
+    enum task_state state;
+    int64_t run_at;     /* ms; for queued, waiting and failed */
+    const char *reason; /* for people, in the task's arena */
+    bool patient;       /* it only waits: this was no failed attempt */
+};
+
+/* Turns a failure into an outcome: failed with a time to try again, or dead. */
+struct outcome outcome_of_error(const struct err *err, int attempt, struct arena *a);
+
+#endif

@@ -1,0 +1,207 @@
+#include "core/engine/provenance.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/domain/manifest.h"
+#include "core/engine/intake.h"
+#include "core/lib/json.h"
+
+#include <errno.h>
+
+enum { CONFIG_BLOB_MAX = 1 << 20 };
+
+static int check_owner(struct publishing *p, const struct flip *f, struct err *err)
+{
+    const char *owner = NULL;
+    if (store_staged_owner(p->engine->store, f->repository, f->step.staged_tag, p->event->forge,
+                           p->event->project, p->arena, &owner, err) < 0)
+        return -1;
+    if (!owner)
+        return 0;
+    return err_set(err, ERR_PERM, EEXIST,
+                   "%s:%s was staged by %s: change numbers of two projects meet in one "
+                   "repository; give each its own",
+                   f->repository, f->step.staged_tag, owner);
+}
+
+/* The record must be of the patchset that merged: by any of the event's commits, else by number.
+ * A record that names neither is taken. */
+static bool is_of_event(const struct staged *row, const struct event *event)
+{
+    if (row->commit)
+        return str_eq(row->commit, event->staged_commit) ||
+               str_eq(row->commit, event->order_commit) || str_eq(row->commit, event->list_commit);
+    return !row->patchset || !event->patchset || str_eq(row->patchset, event->patchset);
+}
+
+/* A gate that built another tree than the one that merged tested something else. */
+static int check_tree(struct publishing *p, const struct staged *row, struct err *err)
+{
+    if (!row->tree || p->policy->on_stale == STALE_PROMOTE ||
+        str_eq(row->commit, p->event->list_commit))
+        return 0;
+    const char *tree = NULL;
+    if (intake_tree(p->engine, p->event, p->arena, &tree, err) < 0)
+        return err_wrap(err, "comparing the staged tree with the merged one");
+    if (str_eq(tree, row->tree))
+        return 0;
+    return err_set(err, ERR_PERM, ESTALE,
+                   "what the gate built is not what merged: its tree is %.12s, that of %.12s is "
+                   "%.12s; gate the change again, or set on_stale for this project%s",
+                   row->tree, p->event->list_commit, tree,
+                   p->policy->on_stale == STALE_REBUILD
+                       ? " (rebuild needs a builder, which this version does not have)"
+                       : "");
+}
+
+static const char *recorded_digest(const struct staged *row, const struct flip *f)
+{
+    list_each (const struct event_image, image, &row->images)
+        if (str_eq(image->repository, f->repository) && str_eq(image->tag, f->step.staged_tag))
+            return image->digest;
+    return NULL;
+}
+
+int provenance_recorded(struct publishing *p, struct err *err)
+{
+    struct staged row = {0};
+    bool found = false;
+    if (!p->event->change)
+        return 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->flips[i].step.staged_tag && check_owner(p, &p->flips[i], err) < 0)
+            return -1;
+    if (store_staged_get(p->engine->store, p->event->forge, p->event->project, p->event->change,
+                         p->arena, &row, &found, err) < 0)
+        return -1;
+    if (!found)
+        return 0;
+    if (!is_of_event(&row, p->event))
+        return err_set(err, ERR_TEMP, ENOENT,
+                       "the gate recorded commit %.12s (patchset %s) for change %s, but %.12s "
+                       "merged; did the gate's upload job run for this patchset?",
+                       row.commit ? row.commit : "-", row.patchset ? row.patchset : "-",
+                       p->event->change, p->event->staged_commit ? p->event->staged_commit : "-");
+    if (check_tree(p, &row, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->flips[i].step.staged_tag)
+            p->flips[i].recorded = recorded_digest(&row, &p->flips[i]);
+    return 0;
+}
+
+/* The config digest of an image, or of an index's first child. */
+static int config_digest(struct publishing *p, const struct flip *f, const char **digest,
+                         struct err *err)
+{
+    const struct kept_manifest *m = publishing_bytes(p, f->step.new_digest);
+    struct manifest doc;
+    *digest = NULL;
+    if (manifest_parse(m->bytes, m->len, m->media_type, p->arena, &doc, err) < 0)
+        return -1;
+    if (doc.is_index && doc.children.n) {
+        struct registry_op op = publishing_op(f, REGISTRY_GET, doc.children.at[0].digest);
+        (void)registry_all(p->engine->registry, p->arena, &op, 1);
+        if (op.failed) {
+            *err = op.err;
+            return -1;
+        }
+        if (op.absent)
+            return 0;
+        if (manifest_parse(op.bytes, op.len, op.media_type, p->arena, &doc, err) < 0)
+            return -1;
+    }
+    if (!doc.is_index)
+        *digest = doc.config.digest;
+    return 0;
+}
+
+/* "https://host/team/app/pull/7" names its project; "https://review/7" does not. */
+static bool url_is_of_project(const char *url, const char *project)
+{
+    const char *path = strstr(url, "://");
+    path = path ? strchr(path + 3, '/') : NULL;
+    if (!path || !strchr(path + 1, '/'))
+        return true;
+    return strstr(path, project) != NULL;
+}
+
+static int check_labels(struct publishing *p, const struct flip *f, const struct js *config,
+                        struct err *err)
+{
+    const struct js *config_part = js_get(config, "config");
+    const struct js *labels = js_get(config_part, "Labels");
+    struct str_list keys = {0};
+    (void)js_keys(labels, p->arena, &keys);
+    const char *change = NULL, *url = NULL;
+    /* The label names hold dots, which js_get takes for steps of a path. */
+    for (size_t i = 0; i < keys.n; i++) {
+        if (str_eq(keys.at[i], "org.zuul-ci.change"))
+            change = js_member_str(labels, keys.at[i]);
+        else if (str_eq(keys.at[i], "org.zuul-ci.change_url"))
+            url = js_member_str(labels, keys.at[i]);
+    }
+    if (change && !str_eq(change, p->event->change))
+        return err_set(err, ERR_PERM, 0, "%s:%s was built for change %s, not for %s", f->repository,
+                       f->step.staged_tag, change, p->event->change);
+    if (url && !str_eq(url, p->event->change_url) && !url_is_of_project(url, p->event->project))
+        return err_set(err, ERR_PERM, 0, "%s:%s was built for %s, which is not a change of %s",
+                       f->repository, f->step.staged_tag, url, p->event->project);
+    return 0;
+}
+
+static int check_config(struct publishing *p, const struct flip *f, struct err *err)
+{
+    const char *digest;
+    const void *bytes;
+    size_t len;
+    if (config_digest(p, f, &digest, err) < 0)
+        return -1;
+    if (!digest)
+        return 0;
+    if (registry_small_blob(p->engine->registry, p->arena, f->step.registry, f->step.name, digest,
+                            CONFIG_BLOB_MAX, &bytes, &len, err) < 0)
+        return err_wrap(err, "reading the labels of %s:%s", f->repository, f->step.staged_tag);
+    struct js *config CLEANUP_JS = js_parse(bytes, len, NULL);
+    /* An artifact's config need not be JSON: then it has no labels. */
+    return config ? check_labels(p, f, config, err) : 0;
+}
+
+/* A tag that is never moved may exist with our digest, or as it was once made for this very commit:
+ * then it stays. */
+static int check_immutable(struct publishing *p, struct flip *f, struct err *err)
+{
+    if (!f->plan->immutable || !f->former_digest || f->step.state == STEP_SAME)
+        return 0;
+    if (str_eq(f->target.order.project, p->task->order.project) &&
+        str_eq(f->target.order.commit, p->task->order.commit) &&
+        str_eq(f->target.applied, f->former_digest)) {
+        publishing_note(p, "%s was made for this commit already and stays", f->full);
+        f->step.new_digest = f->former_digest;
+        f->step.new_type = f->former_type;
+        f->step.state = STEP_SAME;
+        return 0;
+    }
+    return err_set(err, ERR_PERM, EEXIST,
+                   "%s is immutable and shows %s already; use a new tag, or change the policy's "
+                   "`immutable`",
+                   f->full, f->former_digest);
+}
+
+int provenance_check(struct publishing *p, struct err *err)
+{
+    struct str_list checked = {0};
+    for (size_t i = 0; i < p->n; i++) {
+        struct flip *f = &p->flips[i];
+        if (f->stale)
+            continue;
+        if (check_immutable(p, f, err) < 0)
+            return -1;
+        if (f->recorded || !f->staged_digest || str_in(f->step.new_digest, &checked))
+            continue;
+        *list_push(p->arena, &checked) = f->step.new_digest;
+        if (check_config(p, f, err) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,148 @@
+#include "core/engine/run.h"
+
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "core/engine/intake.h"
+#include "core/engine/publish.h"
+#include "core/os/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+enum { CONFIRM_AGAIN_MS = 5000 };
+
+static void log_outcome(const struct task *t, const struct outcome *out, int64_t started_ms)
+{
+    char id[24], took[24], since[24];
+    bool bad = out->state == TASK_DEAD || out->state == TASK_PARTIAL;
+    int64_t end = t->live_at ? t->live_at : clock_now_ms();
+    (void)snprintf(id, sizeof id, "%" PRId64, t->id);
+    (void)snprintf(took, sizeof took, "%" PRId64, clock_monotonic_ms() - started_ms);
+    (void)snprintf(since, sizeof since, "%" PRId64, end - t->received_at);
+    log_at(bad ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, "task", "id", id, "state",
+           task_state_name(out->state), "project", t->project, "pipeline", t->pipeline, "ref",
+           t->ref, "ms", took, "since_received_ms", since, "reason", out->reason, NULL);
+}
+
+/* Counts the attempt and writes the outcome, unless the store has it already. */
+static bool settle(const struct engine *e, struct task *t, const struct outcome *out, bool settled)
+{
+    struct err err = ERR_INIT;
+    bool repeat = false;
+    if (settled)
+        return true;
+    t->state = out->state;
+    t->reason = out->reason;
+    t->run_at = out->run_at;
+    if (store_task_settle(e->store, t, t->id ? NULL : &repeat, &err) == 0)
+        return true;
+    log_error("a task's outcome could not be stored; it is taken up again", "project", t->project,
+              "ref", t->ref, "reason", err.text, NULL);
+    return false;
+}
+
+/* "Merged, but the forge does not say so yet" is tried for ten minutes, whatever the attempts. */
+static struct outcome not_yet(const struct task *t, const struct err *err, struct arena *a)
+{
+    int64_t now = clock_now_ms(), limit = (int64_t)LIMIT_CONFIRM_S * 1000;
+    bool over = now - t->received_at >= limit;
+    return (struct outcome){
+        .state = over ? TASK_DEAD : TASK_FAILED,
+        .run_at = now + CONFIRM_AGAIN_MS,
+        .reason = over ? arena_printf(a, "%s; asked for %d s", err->text, LIMIT_CONFIRM_S)
+                       : arena_strdup(a, err->text),
+        .patient = true,
+    };
+}
+
+static const char *list_notes(const struct plan_notes *notes, struct arena *a)
+{
+    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(2000);
+    list_each (const struct plan_note, note, notes) {
+        (void)strbuf_addf(&text, "%s", text.len ? "; " : "");
+        if (note->at.file)
+            (void)strbuf_addf(&text, "%s:%u:%u: ", note->at.file, note->at.line, note->at.column);
+        (void)strbuf_addf(&text, "%s: %s", note->what, note->why);
+    }
+    return strbuf_to_arena(&text, a);
+}
+
+static bool needs_builder(const struct plan *plan)
+{
+    list_each (const struct plan_tag, tag, &plan->tags)
+        if (tag->source == PLAN_FROM_BUILD)
+            return true;
+    return false;
+}
+
+/* What the plan alone decides. True when it is the outcome. */
+static bool decided_by_plan(const struct plan *plan, struct arena *a, struct outcome *out)
+{
+    *out = (struct outcome){.state = TASK_SKIPPED, .reason = plan->reason};
+    if (plan->verdict == PLAN_NOTHING) {
+        if (plan->skipped.n)
+            out->reason = arena_printf(a, "%s: %s", plan->reason, list_notes(&plan->skipped, a));
+        return true;
+    }
+    if (plan->verdict == PLAN_REFUSED) {
+        out->state = TASK_DEAD;
+        out->reason = arena_printf(a, "%s: %s", plan->reason, list_notes(&plan->refused, a));
+        return true;
+    }
+    if (plan->shadow) {
+        out->reason = arena_printf(a, "mode is shadow, nothing was written: %s", plan->reason);
+        return true;
+    }
+    if (needs_builder(plan)) {
+        out->state = TASK_DEAD;
+        out->reason = "upload-container-image has to build, and this version has no builder; a "
+                      "tag can promote what its commit's merge published: "
+                      "`pipelines: {tag: [promote-container-image]}`";
+        return true;
+    }
+    return false;
+}
+
+static struct outcome pursue(const struct engine *e, struct task *t, struct arena *a, bool *settled)
+{
+    struct err err = ERR_INIT;
+    struct event event = {0};
+    struct plan plan = {0};
+    struct outcome out;
+    if (event_from_json(t->event, a, &event, &err) < 0)
+        return outcome_of_error(&err, t->attempt, a);
+    if (intake_plan(e, &event, a, &plan, &err) < 0)
+        return err.kind == ERR_TEMP && err.code == EAGAIN ? not_yet(t, &err, a)
+                                                          : outcome_of_error(&err, t->attempt, a);
+    t->order.commit = event.order_commit;
+    t->order.happened_at = event.happened_at;
+    t->event = event_to_json(&event, a);
+    if (decided_by_plan(&plan, a, &out))
+        return out;
+    const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);
+    return publish_run(e, t, &event, &plan, policy, a, settled);
+}
+
+bool run_task(const struct engine *e, struct task *t, struct arena *a)
+{
+    int64_t started = clock_monotonic_ms();
+    bool settled = false;
+    t->attempt++;
+    struct outcome out = pursue(e, t, a, &settled);
+    if (out.patient)
+        t->attempt--;
+    bool known = settle(e, t, &out, settled);
+    log_outcome(t, &out, started);
+    return known;
+}
+
+bool run_resume(const struct engine *e, struct task *t, struct arena *a)
+{
+    int64_t started = clock_monotonic_ms();
+    bool settled = false;
+    struct outcome out = publish_resume(e, t, a, &settled);
+    bool known = settle(e, t, &out, settled);
+    log_outcome(t, &out, started);
+    return known;
+}

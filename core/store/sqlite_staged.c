@@ -1,0 +1,264 @@
+#include "core/store/store_internal.h"
+
+#include "core/base/str.h"
+
+#include <errno.h>
+
+/* A gate without a change has one row a project. */
+static const char *change_of(const char *change)
+{
+    return change ? change : "";
+}
+
+/* ---- who owns a staged tag ---- */
+
+static int owner_find(struct sql *db, const char *repository, const char *tag, const char *forge,
+                      const char *project, struct arena *a, const char **owner, struct err *err)
+{
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    *owner = NULL;
+    if (sql_query(db,
+                  "SELECT s.forge || '/' || s.project"
+                  " FROM staged_image i INDEXED BY staged_image_tag"
+                  " CROSS JOIN staged s ON s.id = i.staged"
+                  " WHERE i.repository = ?1 AND i.tag = ?2 AND s.promoted = 0"
+                  " AND NOT (s.forge = ?3 AND s.project = ?4) LIMIT 1",
+                  SQL_ARGS(sql_text(repository), sql_text(tag), sql_text(forge), sql_text(project)),
+                  &q, err))
+        return -1;
+    int rc = sql_step(q, err);
+    if (rc > 0)
+        *owner = sql_col_text(q, 0, a);
+    return rc < 0 ? -1 : 0;
+}
+
+struct owner {
+    const char *repository;
+    const char *tag;
+    const char *forge;
+    const char *project;
+    struct arena *a;
+    const char *owner;
+};
+
+static int owner_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct owner *c = ctx;
+    return owner_find(db, c->repository, c->tag, c->forge, c->project, c->a, &c->owner, err);
+}
+
+int store_staged_owner(struct store *s, const char *repository, const char *tag, const char *forge,
+                       const char *project, struct arena *a, const char **owner, struct err *err)
+{
+    struct owner c = {
+        .repository = repository, .tag = tag, .forge = forge, .project = project, .a = a};
+    if (commit_read(&s->commit, owner_op, &c, err))
+        return -1;
+    *owner = c.owner;
+    return 0;
+}
+
+/* ---- put ---- */
+
+struct put {
+    const struct event *e;
+    int64_t delivery;
+    int64_t now;
+};
+
+/* Is what the row records newer than this event? Numbered patchsets tell, then the time of the run
+ * where both say it, then the order of arrival. */
+static bool row_is_newer(struct sql_stmt *q, const struct put *c, struct arena *a)
+{
+    int64_t theirs = 0, mine = 0;
+    const char *patchset = sql_col_text(q, 1, a);
+    if (patchset && c->e->patchset && str_to_i64(patchset, &theirs) &&
+        str_to_i64(c->e->patchset, &mine) && theirs != mine)
+        return theirs > mine;
+    theirs = sql_col_int(q, 2);
+    if (theirs && c->e->happened_at && theirs != c->e->happened_at)
+        return theirs > c->e->happened_at;
+    return sql_col_int(q, 3) > c->delivery;
+}
+
+static int put_look(struct sql *db, const struct put *c, int64_t *id, bool *older, struct err *err)
+{
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT id, patchset, happened_at, delivery FROM staged"
+                  " WHERE forge = ?1 AND project = ?2 AND change = ?3",
+                  SQL_ARGS(sql_text(c->e->forge), sql_text(c->e->project),
+                           sql_text(change_of(c->e->change))),
+                  &q, err))
+        return -1;
+    int rc = sql_step(q, err);
+    if (rc <= 0)
+        return rc;
+    *id = sql_col_int(q, 0);
+    *older = row_is_newer(q, c, &a);
+    return 0;
+}
+
+static int put_check_owner(struct sql *db, const struct event *e, struct err *err)
+{
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    const char *owner = NULL;
+    list_each (const struct event_image, i, &e->images) {
+        if (owner_find(db, i->repository, i->tag, e->forge, e->project, &a, &owner, err))
+            return -1;
+        if (owner)
+            return err_set(err, ERR_PERM, EEXIST, "%s:%s belongs to %s, which has not promoted it",
+                           i->repository, i->tag, owner);
+    }
+    return 0;
+}
+
+static int put_row(struct sql *db, const struct put *c, int64_t *id, struct err *err)
+{
+    const struct event *e = c->e;
+    if (*id &&
+        (sql_run(db, "DELETE FROM staged_image WHERE staged = ?1", SQL_ARGS(sql_int(*id)), err) ||
+         sql_run(db, "DELETE FROM staged WHERE id = ?1", SQL_ARGS(sql_int(*id)), err)))
+        return -1;
+    if (sql_run(db,
+                "INSERT INTO staged (id, forge, project, change, patchset, commit_id, tree, run_id,"
+                " happened_at, recorded_at, delivery, promoted)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
+                SQL_ARGS(sql_id(*id), sql_text(e->forge), sql_text(e->project),
+                         sql_text(change_of(e->change)), sql_text(e->patchset),
+                         sql_text(e->staged_commit), sql_text(e->tree), sql_text(e->run_id),
+                         sql_int(e->happened_at), sql_int(c->now), sql_int(c->delivery)),
+                err))
+        return -1;
+    *id = sql_last_id(db);
+    return 0;
+}
+
+static int put_images(struct sql *db, int64_t id, const struct event_images *images,
+                      struct err *err)
+{
+    for (size_t i = 0; i < images->n; i++)
+        if (sql_run(db,
+                    "INSERT INTO staged_image (staged, at, repository, tag, digest)"
+                    " VALUES (?1, ?2, ?3, ?4, ?5)",
+                    SQL_ARGS(sql_int(id), sql_int((int64_t)i), sql_text(images->at[i].repository),
+                             sql_text(images->at[i].tag), sql_text(images->at[i].digest)),
+                    err))
+            return -1;
+    return 0;
+}
+
+static int put_wake_tasks(struct sql *db, const struct put *c, struct err *err)
+{
+    CLEANUP(cleanup_free) char *ref = xasprintf("change/%s", change_of(c->e->change));
+    return sql_run(
+        db,
+        "UPDATE task INDEXED BY task_ref SET run_at = ?4 WHERE forge = ?1"
+        " AND project = ?2 AND ref = ?3 AND reopened = 0 AND state = 'waiting'"
+        " AND run_at > ?4",
+        SQL_ARGS(sql_text(c->e->forge), sql_text(c->e->project), sql_text(ref), sql_int(c->now)),
+        err);
+}
+
+/* A replayed upload must not bring an old row back, so the delivery says that it is a record: its
+ * body is a repeat for ever. */
+static int put_settle(struct sql *db, const struct put *c, bool older, struct err *err)
+{
+    if (delivery_mark(db, c->delivery, DELIVERY_TAKEN,
+                      older ? "an upload of a newer run is recorded already" : "recorded", err))
+        return -1;
+    return sql_run(db, "UPDATE delivery SET record = 1 WHERE id = ?1",
+                   SQL_ARGS(sql_int(c->delivery)), err);
+}
+
+static int put_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct put *c = ctx;
+    int64_t id = 0;
+    bool older = false;
+    if (put_look(db, c, &id, &older, err))
+        return -1;
+    if (!older && (put_check_owner(db, c->e, err) || put_row(db, c, &id, err) ||
+                   put_images(db, id, &c->e->images, err) || put_wake_tasks(db, c, err)))
+        return -1;
+    return put_settle(db, c, older, err);
+}
+
+int store_staged_put(struct store *s, const struct event *e, int64_t delivery, int64_t now_ms,
+                     struct err *err)
+{
+    struct put c = {.e = e, .delivery = delivery, .now = now_ms};
+    return commit_write(&s->commit, put_op, &c, err);
+}
+
+/* ---- get ---- */
+
+struct get {
+    const char *forge;
+    const char *project;
+    const char *change;
+    struct arena *a;
+    struct staged *out;
+    bool found;
+};
+
+static int get_images(struct sql *db, int64_t id, struct get *c, struct err *err)
+{
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT repository, tag, digest FROM staged_image WHERE staged = ?1"
+                  " ORDER BY at",
+                  SQL_ARGS(sql_int(id)), &q, err))
+        return -1;
+    int rc;
+    while ((rc = sql_step(q, err)) > 0)
+        *list_push(c->a, &c->out->images) = (struct event_image){
+            .repository = sql_col_text(q, 0, c->a),
+            .tag = sql_col_text(q, 1, c->a),
+            .digest = sql_col_text(q, 2, c->a),
+        };
+    return rc;
+}
+
+static int get_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct get *c = ctx;
+    struct arena *a = c->a;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(
+            db,
+            "SELECT id, forge, project, change, patchset, commit_id, tree, run_id,"
+            " recorded_at, promoted FROM staged"
+            " WHERE forge = ?1 AND project = ?2 AND change = ?3",
+            SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(change_of(c->change))), &q,
+            err))
+        return -1;
+    int rc = sql_step(q, err);
+    if (rc <= 0)
+        return rc;
+    c->found = true;
+    *c->out = (struct staged){
+        .forge = sql_col_text(q, 1, a),
+        .project = sql_col_text(q, 2, a),
+        .change = sql_col_text(q, 3, a),
+        .patchset = sql_col_text(q, 4, a),
+        .commit = sql_col_text(q, 5, a),
+        .tree = sql_col_text(q, 6, a),
+        .run_id = sql_col_text(q, 7, a),
+        .recorded_at = sql_col_int(q, 8),
+        .promoted = sql_col_bool(q, 9),
+    };
+    return get_images(db, sql_col_int(q, 0), c, err);
+}
+
+int store_staged_get(struct store *s, const char *forge, const char *project, const char *change,
+                     struct arena *a, struct staged *out, bool *found, struct err *err)
+{
+    *out = (struct staged){0};
+    struct get c = {.forge = forge, .project = project, .change = change, .a = a, .out = out};
+    if (commit_read(&s->commit, get_op, &c, err))
+        return -1;
+    *found = c.found;
+    return 0;
+}

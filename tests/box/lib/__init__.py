@@ -1,0 +1,1 @@
+"""The harness of the box tests: real servers, started and ended by their own pid."""

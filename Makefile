@@ -49,6 +49,8 @@ hardening := -fstack-protector-strong -fstack-clash-protection -fno-delete-null-
 ifeq ($(findstring clang,$(CC)),)
 warnings += -Wtrampolines
 hardening += -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr
+else
+warnings += -Wno-format-nonliteral
 endif
 ifeq ($(shell uname -m),x86_64)
 hardening += -fcf-protection=full

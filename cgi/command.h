@@ -41,9 +41,9 @@ void command_show_help(const struct command *cmd, FILE *out);
 
 /*
  * Flags, free of order: a table of long names (with an optional letter), bound to variables.
- * `--name value`, `--name=value`, `-n value`, `-nvalue`; `--` ends them; -h and --help are
- * everybody's. A flag given twice: the last one counts, but FLAG_LIST collects. Values are never
- * empty.
+ * `--name value`, `--name=value`, `-n value`, `-nvalue`, and `-qn value` behind a boolean; `--`
+ * ends them; -h and --help are everybody's. A flag given twice: the last one counts, but FLAG_LIST
+ * collects. Values are never empty.
  */
 enum flag_kind { FLAG_STR, FLAG_BOOL, FLAG_INT, FLAG_LIST };
 
@@ -60,7 +60,7 @@ struct flag_values {
 };
 
 /* Parses argv[1..]; positional arguments are moved to the front (argv[1..*positional]). Returns -1
- * to go on, else the exit code to end with (help was printed: 0; usage error, said on stderr: 2). */
+ * to go on, else the exit code to end with (help printed: 0; usage error, said on stderr: 2). */
 int flags_parse(const struct command *cmd, const struct flag *flags, size_t n, int argc,
                 char **argv, int *positional);
 

@@ -110,7 +110,10 @@ static int take_letter(struct parse *p, const char *word)
     const struct flag *flag = find_letter(p, *word);
     if (!flag)
         return command_usage(p->cmd, "unknown flag -%c", *word);
-    return take_flag(p, flag, word[1] ? word + 1 : NULL);
+    if (flag->kind != FLAG_BOOL || !word[1])
+        return take_flag(p, flag, word[1] ? word + 1 : NULL);
+    int code = take_flag(p, flag, NULL);
+    return code >= 0 ? code : take_letter(p, word + 1); /* -qc FILE */
 }
 
 int flags_parse(const struct command *cmd, const struct flag *flags, size_t n, int argc,

@@ -39,10 +39,6 @@ def say(text=""):
     print(text, flush=True)
 
 
-def short(digest):
-    return digest[:19] if digest else "-"
-
-
 def milliseconds(seconds):
     return f"{seconds * 1000:.1f} ms"
 
@@ -93,7 +89,7 @@ class Demo:
     def __init__(self, slipway, folder):
         self.slipway = os.path.abspath(slipway)
         self.folder = folder
-        self.change = 6
+        self.change = 5
 
     # --- what runs ---
 
@@ -208,7 +204,9 @@ projects:
     def show_tags(self, title):
         say(f"  {title}")
         for tag in self.registry.tags(PROJECT):
-            say(f"    {tag:<18} {self.registry.digest(PROJECT, tag)}")
+            digest = self.registry.digest(PROJECT, tag)
+            if digest:  # a tag that is just going is still listed
+                say(f"    {tag:<18} {digest}")
 
     def wait_for(self, what, check, seconds=LIVE_SECONDS):
         until = time.monotonic() + seconds
@@ -311,6 +309,7 @@ def main():
         demo.start()
         demo.publish_former()
         demo.merge()
+        demo.merge()  # once more, now that connections are open and caches made
         status = 0
         if sys.stdin.isatty() and sys.stdout.isatty():
             demo.stay()

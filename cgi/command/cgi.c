@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static size_t read_stdin(void *ctx UNUSED, void *buf, size_t len)
 {
     size_t got = 0;

@@ -2,6 +2,7 @@
 
 #include "config/settings.h"
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/os/fs.h"
 
@@ -33,6 +34,7 @@ static void print_diags(const struct diags *diags)
 {
     struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(MIB(1));
     diag_format(diags, &text);
+    (void)log_redact(text.buf);
     (void)fputs(text.buf, stderr);
 }
 

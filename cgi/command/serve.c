@@ -6,12 +6,14 @@
 #include "cgi/web/service.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/os/fs.h"
 
 #include <unistd.h>
 
 struct serving {
     struct service service;
     struct listener listener;
+    int signals;
 };
 
 static bool serve_answer(void *ctx, const char *const *params, struct body_source source,
@@ -36,6 +38,7 @@ static int serve(struct serving *s)
     struct err err = ERR_INIT;
     struct fcgi_opts opts = {
         .fd = s->listener.fd,
+        .signals = s->signals,
         .threads = LIMIT_SERVE_THREADS,
         .answer = serve_answer,
         .withdraw = serve_withdraw,
@@ -70,17 +73,20 @@ static int run(int argc, char **argv)
     harden_no_core_dumps();
     harden_file_limits();
 
-    struct serving s;
     struct err err = ERR_INIT;
+    struct serving s = {.listener = {.fd = -1}, .signals = fcgi_signals(&err)};
+    if (s.signals < 0)
+        return command_failed(&err);
     code = service_open(&s.service, command_config_path(config));
-    if (code != EXIT_DONE)
-        return code;
-    if (listener_open(&s.listener, listen, s.service.settings->listen, &err))
-        code = command_failed(&err);
-    else
-        code = serve(&s);
-    listener_close(&s.listener);
-    service_close(&s.service);
+    if (code == EXIT_DONE) {
+        if (listener_open(&s.listener, listen, s.service.settings->listen, &err))
+            code = command_failed(&err);
+        else
+            code = serve(&s);
+        listener_close(&s.listener);
+        service_close(&s.service);
+    }
+    cleanup_fd(&s.signals);
     return code;
 }
 

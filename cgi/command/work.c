@@ -92,6 +92,7 @@ static int run(int argc, char **argv)
         return command_usage(&command_work, "--threads must be 1 to %d", LIMIT_WORK_THREADS);
     log_set_role("work");
     harden_no_core_dumps();
+    harden_file_limits();
     (void)signal(SIGPIPE, SIG_IGN);
 
     struct arena a CLEANUP(arena_release) = ARENA_INIT;

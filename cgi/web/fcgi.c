@@ -127,7 +127,7 @@ static void ignore_signal(int number UNUSED)
 
 /* Real handlers, before FCGX_Init: for SIGTERM, SIGUSR1 and SIGPIPE it would install its own where
  * it finds none. The signals stay blocked and are read from a signalfd. */
-static int take_signals(struct err *err)
+int fcgi_signals(struct err *err)
 {
     static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE};
     struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
@@ -232,13 +232,16 @@ static bool stop(struct server *s, const pthread_t *threads, size_t started)
     if (s->opts->withdraw(s->opts->ctx))
         atomic_store(&s->drain, true);
     begin_stop(s);
-    if (!wait_for_threads(s)) {
-        log_warn("stopping although some clients never finished their requests", NULL);
-        return false;
-    }
+    bool in_time = wait_for_threads(s);
+    bool all_ended = true;
     for (size_t i = 0; i < started; i++)
-        (void)pthread_join(threads[i], NULL);
-    return true;
+        if (in_time)
+            (void)pthread_join(threads[i], NULL);
+        else if (pthread_tryjoin_np(threads[i], NULL))
+            all_ended = false;
+    if (!all_ended)
+        log_warn("stopping although some clients never finished their requests", NULL);
+    return all_ended;
 }
 
 int fcgi_run(const struct fcgi_opts *opts, enum fcgi_end *end, struct err *err)
@@ -248,12 +251,11 @@ int fcgi_run(const struct fcgi_opts *opts, enum fcgi_end *end, struct err *err)
     *s = (struct server){.opts = opts, .epoll = -1, .stop = -1};
     pthread_t *threads = xcalloc(opts->threads, sizeof *threads);
     size_t started = 0;
-    int CLEANUP(cleanup_fd) signals = take_signals(err);
     int rc = -1;
-    if (signals >= 0 && start_libfcgi(err) == 0 && open_waits(s, err) == 0)
+    if (start_libfcgi(err) == 0 && open_waits(s, err) == 0)
         rc = start_threads(s, threads, &started, err);
     if (rc == 0)
-        wait_for_end(s, signals);
+        wait_for_end(s, opts->signals);
     bool all_ended = started == 0 || stop(s, threads, started);
     *end = !all_ended ? FCGI_END_CUT : atomic_load(&s->fatal) ? FCGI_END_FATAL : FCGI_END_SIGNAL;
     free(threads);

@@ -159,8 +159,6 @@ bool request_init(struct request *q, const char *const *params, const char *base
 
 bool request_check_size(const struct request *q, size_t max, struct reply *out)
 {
-    if (!q->has_length && str_eq(q->http.method, "POST"))
-        return reply_set(out, 411, "Content-Length is required\n");
     if (q->has_length && q->length > max)
         return reply_set(out, 413, "the body is too large\n");
     return true;
@@ -181,6 +179,8 @@ static bool media_type_ends(const char *value, const char *suffix)
 
 bool request_check_content(const struct request *q, struct reply *out)
 {
+    if (!q->has_length)
+        return reply_set(out, 411, "Content-Length is required\n");
     const char *encoding = http_header(&q->http.headers, "Content-Encoding");
     if (!str_empty(encoding) && !str_caseeq(encoding, "identity"))
         return reply_set(out, 415, "a Content-Encoding is not supported: send the body as it is\n");

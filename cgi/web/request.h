@@ -59,10 +59,10 @@ void request_release(struct request *q);
 bool request_init(struct request *q, const char *const *params, const char *base_path,
                   struct body_source source, struct reply *out);
 
-/* Is the announced size acceptable for this method? False: 411 or 413. Reads nothing. */
+/* Is the announced size acceptable? False: 413. Reads nothing. */
 bool request_check_size(const struct request *q, size_t max, struct reply *out);
 
-/* Is the content something that a forge sends? False: 415. */
+/* Is the content something that a forge sends? False: 411 without a length, 415. */
 bool request_check_content(const struct request *q, struct reply *out);
 
 /* Reads the whole body into http.body (never NULL afterwards). False: 503 when the budget is

@@ -21,7 +21,7 @@ struct service {
     const struct settings *settings;
     struct store *store;
     const char *wake_path; /* NULL: nobody is told */
-    struct arena arena; /* holds the settings */
+    struct arena arena;    /* holds the settings */
     struct body_budget budget;
     struct readiness readiness;
 };

@@ -291,10 +291,10 @@ bool str_from_rfc3339(const char *s, int64_t *seconds)
     int64_t offset = 0;
     if (*rest && !parse_offset(rest, &offset))
         return false;
-    int day = tm.tm_mday, leap = tm.tm_sec > 59;
+    int day = tm.tm_mday, seconds_of_minute = tm.tm_sec, leap = tm.tm_sec > 59;
     tm.tm_sec -= leap;
     int64_t local = (int64_t)timegm(&tm) + leap;
-    if (tm.tm_mday != day || tm.tm_sec > 59)
+    if (tm.tm_mday != day || seconds_of_minute > 60)
         return false;
     *seconds = local - offset;
     return true;

@@ -12,10 +12,10 @@ enum challenge_scheme { CHALLENGE_BASIC, CHALLENGE_BEARER, CHALLENGE_OTHER };
 
 struct challenge {
     enum challenge_scheme scheme;
-    const char *realm;   /* NULL when absent */
+    const char *realm; /* NULL when absent */
     const char *service;
     const char *scope;
-    const char *error;   /* "insufficient_scope" ... */
+    const char *error; /* "insufficient_scope" ... */
 };
 
 struct challenges {

@@ -42,7 +42,7 @@ bool imagefile_text(const struct yml_node *n, const char *what, unsigned rules, 
                     struct diags *diags)
 {
     const char *text;
-    if (!yml_want_str(n, what, true, &text, diags))
+    if (!n || !yml_want_str(n, what, true, &text, diags))
         return false;
     const char *wrong = broken_rule(text, rules);
     if (wrong) {

@@ -32,10 +32,10 @@ struct descriptors {
 struct manifest {
     const char *media_type;
     bool is_index;
-    struct descriptor config;      /* images; digest NULL for an index */
-    struct descriptors layers;     /* images */
-    struct descriptors children;   /* indexes */
-    const char *subject;           /* digest, NULL when none */
+    struct descriptor config;    /* images; digest NULL for an index */
+    struct descriptors layers;   /* images */
+    struct descriptors children; /* indexes */
+    const char *subject;         /* digest, NULL when none */
 };
 
 /* Strips parameters from the content type, checks it against the document's own mediaType, refuses

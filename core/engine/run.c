@@ -81,13 +81,13 @@ static bool decided_by_plan(const struct plan *plan, struct arena *a, struct out
 {
     *out = (struct outcome){.state = TASK_SKIPPED, .reason = plan->reason};
     if (plan->verdict == PLAN_NOTHING) {
-        if (plan->skipped.n)
-            out->reason = arena_printf(a, "%s: %s", plan->reason, list_notes(&plan->skipped, a));
+        if (plan->skipped.n > 1)
+            out->reason = arena_printf(a, "nothing to publish: %s", list_notes(&plan->skipped, a));
         return true;
     }
     if (plan->verdict == PLAN_REFUSED) {
         out->state = TASK_DEAD;
-        out->reason = arena_printf(a, "%s: %s", plan->reason, list_notes(&plan->refused, a));
+        out->reason = arena_printf(a, "refused: %s", list_notes(&plan->refused, a));
         return true;
     }
     if (plan->shadow) {

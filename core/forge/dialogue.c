@@ -14,6 +14,14 @@ const char *dialogue_escape(struct arena *a, const char *s, bool keep_slash)
     return strbuf_to_arena(&b, a);
 }
 
+const char *dialogue_base(struct arena *a, const char *url)
+{
+    size_t len = url ? strlen(url) : 0;
+    while (len && url[len - 1] == '/')
+        len--;
+    return url ? arena_strndup(a, url, len) : NULL;
+}
+
 enum forge_step dialogue_get(struct forge_dialogue *d, int stage, const char *url,
                              struct http_req *next)
 {
@@ -59,7 +67,8 @@ struct js *dialogue_json(const struct http_resp *resp, const char *prefix, const
     const char *text = resp->body;
     size_t len = resp->body_len, skip = prefix ? strlen(prefix) : 0;
     if (skip && (len < skip || memcmp(text, prefix, skip) != 0)) {
-        (void)err_set(err, ERR_TEMP, 0, "%s: the answer does not start with %s", what, prefix);
+        (void)err_set(err, ERR_TEMP, 0, "%s: the answer does not start with %.*s", what,
+                      (int)strcspn(prefix, "\n"), prefix);
         return NULL;
     }
     CLEANUP_JS struct js *v = js_parse(text + skip, len - skip, err);

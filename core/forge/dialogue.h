@@ -11,6 +11,9 @@
 /* %-encoded for a URL; '/' stays when keep_slash. */
 const char *dialogue_escape(struct arena *a, const char *s, bool keep_slash);
 
+/* A configured base without slashes at its end; NULL stays NULL. */
+const char *dialogue_base(struct arena *a, const char *url);
+
 /* Fills a GET; the dialogue goes on at `stage`. Returns FORGE_MORE. */
 enum forge_step dialogue_get(struct forge_dialogue *d, int stage, const char *url,
                              struct http_req *next);

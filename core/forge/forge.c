@@ -36,11 +36,9 @@ const char *forge_git_url(const struct forge_conf *conf, const char *project, st
     if (here)
         return arena_printf(a, "%.*s%s%s", (int)(here - base), base, name,
                             here + strlen(PLACEHOLDER));
-    size_t len = strlen(base);
-    while (len && base[len - 1] == '/')
-        len--;
     bool proven = !conf->git && conf->username && forge && forge->git_auth_path;
-    return arena_printf(a, "%.*s%s/%s", (int)len, base, proven ? forge->git_auth_path : "", name);
+    return arena_printf(a, "%s%s/%s", dialogue_base(a, base), proven ? forge->git_auth_path : "",
+                        name);
 }
 
 /* A limit on requests is told in several ways; all mean "later". */

@@ -14,7 +14,9 @@ static enum forge_step ask(struct forge_dialogue *d, int stage, const char *rest
 {
     const struct forge_conf *conf = d->conf;
     bool proven = !str_empty(conf->username) && !str_empty(conf->password);
-    const char *base = conf->api ? conf->api : conf->url;
+    const char *base = dialogue_base(d->arena, conf->api ? conf->api : conf->url);
+    if (!base)
+        base = "";
     const char *url = arena_printf(d->arena, "%s%s/%s", base, proven ? "/a" : "", rest);
     (void)dialogue_get(d, stage, url, next);
     if (json)

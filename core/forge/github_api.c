@@ -12,10 +12,11 @@
 static const char *api_base(const struct forge_conf *conf, struct arena *a)
 {
     if (conf->api)
-        return conf->api;
-    if (str_empty(conf->url) || str_eq(conf->url, "https://github.com"))
+        return dialogue_base(a, conf->api);
+    const char *url = dialogue_base(a, conf->url);
+    if (str_empty(url) || str_caseeq(url, "https://github.com"))
         return "https://api.github.com";
-    return arena_printf(a, "%s/api/v3", conf->url);
+    return arena_printf(a, "%s/api/v3", url);
 }
 
 /* Asks for <api>/repos/<owner>/<repository>/<rest>. */
@@ -69,7 +70,8 @@ static enum forge_step read_pull(struct forge_dialogue *d, const struct js *v, c
         return dialogue_not_yet(err, "%s: the event says merged, the forge does not yet", what);
     if (!str_eq(branch, e->branch))
         return dialogue_never(err, "%s: it was merged into \"%s\", the event says \"%s\"", what,
-                              branch ? branch : "", e->branch ? e->branch : "");
+                              branch ? event_text(d->arena, branch) : "",
+                              e->branch ? e->branch : "");
     const char *commit = dialogue_commit(d, v, "merge_commit_sha", what, err);
     const char *head = commit ? dialogue_commit(d, v, "head.sha", what, err) : NULL;
     if (!head)

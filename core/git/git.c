@@ -57,14 +57,6 @@ static int run_batch(struct git_repo *repo, const char *input, struct proc_resul
     return 0;
 }
 
-/* A child that failed in a lazy fetch: the remote refused, or could not be asked. */
-static int lazy_failed(const struct git_repo *repo, const struct proc_result *r, struct err *err)
-{
-    enum git_trouble trouble = git_classify(r->err.buf);
-    bool operators = trouble == GIT_TROUBLE_ACCESS || trouble == GIT_TROUBLE_TRUST;
-    return git_failed(repo, operators ? ERR_CONFIG : ERR_TEMP, "cat-file", r, err);
-}
-
 /* The whole repository, where the server hands out nothing but what its refs name. */
 static int fetch_all(struct git_repo *repo, const char *object, struct err *err)
 {
@@ -84,7 +76,7 @@ static int fetch_all(struct git_repo *repo, const char *object, struct err *err)
     const char *at = r.out.buf;
     size_t left = r.out.len;
     if (!git_batch_next(&a, &at, &left, &found))
-        return git_failed(repo, ERR_TEMP, "cat-file", &r, err);
+        return git_repo_failed(repo, "cat-file", &r, err);
     return found.type ? git_repo_note(repo, object, err) : gone(repo->remote, object, err);
 }
 
@@ -156,7 +148,7 @@ static int open_and_read(struct git_repo *repo, const struct git *g, const struc
 }
 
 /* The three answers of a file's read: commit, directory, file. */
-static int judge_file(const struct git_repo *repo, const struct proc_result *r, const char *path,
+static int judge_file(struct git_repo *repo, const struct proc_result *r, const char *path,
                       const char *commit, struct arena *a, struct git_object *file, bool *missing,
                       struct err *err)
 {
@@ -164,7 +156,7 @@ static int judge_file(const struct git_repo *repo, const struct proc_result *r, 
     size_t left = r->out.len;
     struct git_object head, dir;
     if (!git_batch_next(a, &at, &left, &head) || !git_batch_next(a, &at, &left, &dir))
-        return lazy_failed(repo, r, err);
+        return git_repo_failed(repo, "cat-file", r, err);
     const char *name = strrchr(path, '/');
     name = name ? name + 1 : path;
     unsigned mode = str_eq(dir.type, "tree") ? git_tree_mode(&dir, name, strlen(commit) / 2) : 0;
@@ -179,7 +171,7 @@ static int judge_file(const struct git_repo *repo, const struct proc_result *r, 
         return err_set(err, ERR_CONFIG, 0, "%s at %s is %s; it must be a regular file", path,
                        commit, what);
     if (!git_batch_next(a, &at, &left, file) || !file->type)
-        return lazy_failed(repo, r, err);
+        return git_repo_failed(repo, "cat-file", r, err);
     return 0;
 }
 

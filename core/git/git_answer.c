@@ -27,6 +27,16 @@ enum git_trouble git_classify(const char *text)
         {"returned error: 404", GIT_TROUBLE_ACCESS},
         {"does not appear to be a git repository", GIT_TROUBLE_ACCESS},
         {"Repository not found", GIT_TROUBLE_ACCESS},
+        {"corrupt", GIT_TROUBLE_DAMAGE},
+        {"bad object", GIT_TROUBLE_DAMAGE},
+        {"bad tree object", GIT_TROUBLE_DAMAGE},
+        {"packfile", GIT_TROUBLE_DAMAGE},
+        {"index file", GIT_TROUBLE_DAMAGE},
+        {"object file", GIT_TROUBLE_DAMAGE},
+        {"reference broken", GIT_TROUBLE_DAMAGE},
+        {"bad shallow line", GIT_TROUBLE_DAMAGE},
+        {"Failed to traverse parents", GIT_TROUBLE_DAMAGE},
+        {"not a git repository", GIT_TROUBLE_DAMAGE},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (strstr(text, table[i].part))

@@ -166,12 +166,18 @@ static void push_config(struct arena *a, struct str_list *argv, const char *sett
 
 void git_argv_start(struct arena *a, struct str_list *argv, const struct git_call *call)
 {
-    /* Redirects are off because a header of ours would travel with them. */
+    /* Redirects are off because a header of ours would travel with them; a cache need not outlive
+     * a power cut, and a broken one is thrown away. */
     static const char *const settings[] = {
-        "core.hooksPath=/dev/null", "core.askPass=",
-        "credential.helper=",       "gc.auto=0",
-        "maintenance.auto=false",   "protocol.version=2",
-        "safe.directory=*",         "http.followRedirects=false",
+        "core.hooksPath=/dev/null",
+        "core.askPass=",
+        "credential.helper=",
+        "gc.auto=0",
+        "core.fsync=none",
+        "maintenance.auto=false",
+        "protocol.version=2",
+        "safe.directory=*",
+        "http.followRedirects=false",
     };
     push(a, argv, "git");
     push(a, argv, arena_printf(a, "--git-dir=%s", call->git_dir));

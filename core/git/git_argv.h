@@ -68,7 +68,8 @@ enum git_trouble {
     GIT_TROUBLE_REFUSED, /* the remote hands out objects by ref only */
     GIT_TROUBLE_NO_REF,  /* the remote has no such ref */
     GIT_TROUBLE_ACCESS,  /* no such repository, or not for us */
-    GIT_TROUBLE_TRUST    /* certificate or host key */
+    GIT_TROUBLE_TRUST,   /* certificate or host key */
+    GIT_TROUBLE_DAMAGE   /* our own cache is broken */
 };
 
 enum git_trouble git_classify(const char *text);

@@ -30,11 +30,8 @@ static int ls_remote(const struct git *g, const struct git_remote *r, const stru
         *list_push(a, &argv) = args->at[i];
     if (git_repo_run(&repo, &argv, NULL, &result, err) < 0)
         return err_wrap(err, "git ls-remote, %s", r->url);
-    if (result.status != 0) {
-        enum git_trouble trouble = git_classify(result.err.buf);
-        bool operators = trouble == GIT_TROUBLE_ACCESS || trouble == GIT_TROUBLE_TRUST;
-        return git_failed(&repo, operators ? ERR_CONFIG : ERR_TEMP, "ls-remote", &result, err);
-    }
+    if (result.status != 0)
+        return git_repo_failed(&repo, "ls-remote", &result, err);
     *text = strbuf_to_arena(&result.out, a);
     return 0;
 }
@@ -87,7 +84,7 @@ static int merge_base(struct git_repo *repo, const char *option, const char *lef
     *known = r->status == 0 || r->status == 1;
     if (*known || strstr(r->err.buf, "Not a valid"))
         return 0;
-    return git_failed(repo, ERR_TEMP, "merge-base", r, err);
+    return git_repo_failed(repo, "merge-base", r, err);
 }
 
 static int judge(struct git_repo *repo, const char *mine, const char *applied, bool *known,
@@ -111,8 +108,9 @@ static int judge(struct git_repo *repo, const char *mine, const char *applied, b
     return 0;
 }
 
+/* *lacking: the remote has said, or may have, that it does not have one of the two. */
 static int fetch_commits(struct git_repo *repo, const char *mine, const char *applied,
-                         struct err *err)
+                         bool *lacking, struct err *err)
 {
     enum git_trouble trouble;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
@@ -124,6 +122,7 @@ static int fetch_commits(struct git_repo *repo, const char *mine, const char *ap
                 arena_printf(&a, "+%s:refs/slipway/%c%c", wanted[i], i ? 'b' : 'a', wanted[i][0]);
     if (git_repo_fetch(repo, &refspecs, &trouble, err) < 0)
         return -1;
+    *lacking = trouble != GIT_TROUBLE_NONE;
     if (trouble == GIT_TROUBLE_REFUSED) {
         static const char *heads = "+refs/heads/*:refs/slipway/heads/*";
         refspecs = (struct str_list){&heads, 1, 1};
@@ -152,8 +151,9 @@ int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, co
     if (git_repo_open(&repo, g, r, GIT_CACHE_COMMITS, strlen(mine) == 64, err) < 0)
         return -1;
     struct err fetching = ERR_INIT, judging = ERR_INIT;
-    bool fetched = !git_repo_has(&repo, mine) || !git_repo_has(&repo, applied);
-    int asked = fetched ? fetch_commits(&repo, mine, applied, &fetching) : 0;
+    bool cached = git_repo_has(&repo, mine) && git_repo_has(&repo, applied);
+    bool lacking = false;
+    int asked = cached ? 0 : fetch_commits(&repo, mine, applied, &lacking, &fetching);
     /* History does not change: what the cache knows is true even when the remote is away. */
     bool known = false;
     int judged = judge(&repo, mine, applied, &known, out, &judging);
@@ -164,7 +164,7 @@ int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, co
             *err = asked < 0 ? fetching : judging;
         return -1;
     }
-    if (fetched) {
+    if (lacking) {
         *out = ANCESTRY_DIVERGED;
         return 0;
     }

@@ -233,13 +233,19 @@ int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char 
     return proc_run(&opts, r, err);
 }
 
-int git_failed(const struct git_repo *repo, enum err_kind kind, const char *what,
-               const struct proc_result *r, struct err *err)
+int git_repo_failed(struct git_repo *repo, const char *what, const struct proc_result *r,
+                    struct err *err)
 {
+    enum git_trouble trouble = git_classify(r->err.buf);
+    bool operators = trouble == GIT_TROUBLE_ACCESS || trouble == GIT_TROUBLE_TRUST;
     char reason[300];
     git_brief(r->err.buf, reason, sizeof reason);
     (void)log_redact(reason);
-    return err_set(err, kind, r->status, "git %s, %s: %s", what, repo->remote->url, reason);
+    if (trouble == GIT_TROUBLE_DAMAGE)
+        (void)git_repo_discard(repo, NULL);
+    return err_set(err, operators ? ERR_CONFIG : ERR_TEMP, r->status, "git %s, %s: %s%s", what,
+                   repo->remote->url, reason,
+                   trouble == GIT_TROUBLE_DAMAGE ? " (the cache is made anew)" : "");
 }
 
 /* What a killed fetch leaves behind: lock files that would stop every later one, and half packs. */
@@ -298,15 +304,7 @@ int git_repo_fetch(struct git_repo *repo, const struct str_list *refspecs,
     if (rc < 0)
         return err_wrap(err, "git fetch, %s", repo->remote->url);
     *trouble = git_classify(r.err.buf);
-    switch (*trouble) {
-    case GIT_TROUBLE_GONE:
-    case GIT_TROUBLE_REFUSED:
-    case GIT_TROUBLE_NO_REF:
-        return 0;
-    case GIT_TROUBLE_ACCESS:
-    case GIT_TROUBLE_TRUST:
-        return git_failed(repo, ERR_CONFIG, "fetch", &r, err);
-    default:
-        return git_failed(repo, ERR_TEMP, "fetch", &r, err);
-    }
+    bool answer = *trouble == GIT_TROUBLE_GONE || *trouble == GIT_TROUBLE_REFUSED ||
+                  *trouble == GIT_TROUBLE_NO_REF;
+    return answer ? 0 : git_repo_failed(repo, "fetch", &r, err);
 }

@@ -58,8 +58,9 @@ int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char 
 int git_repo_fetch(struct git_repo *repo, const struct str_list *refspecs,
                    enum git_trouble *trouble, struct err *err);
 
-/* An error from a child that failed for a reason of its own. */
-int git_failed(const struct git_repo *repo, enum err_kind kind, const char *what,
-               const struct proc_result *r, struct err *err);
+/* The error of a child that ended badly: ERR_CONFIG when the remote does not let us in, else
+ * ERR_TEMP. A cache that turns out broken is discarded. Returns -1. */
+int git_repo_failed(struct git_repo *repo, const char *what, const struct proc_result *r,
+                    struct err *err);
 
 #endif

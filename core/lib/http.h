@@ -23,14 +23,14 @@ struct http_client *http_client_new(const struct http_client_opts *opts, struct 
 void http_client_free(struct http_client *c);
 
 struct http_call {
-    struct http_req req;    /* url absolute, http or https; body may be NULL */
-    size_t max_body;        /* bytes of answer allowed; more fails the call with ERR_PERM, but the
-                               text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
-    int64_t timeout_ms;     /* whole call; 0: LIMIT_REQUEST_MS */
-    const char *ca_file;    /* NULL: the client's */
-    struct http_resp resp;  /* out; status 0 when there was no answer; lives in the arena */
-    struct err err;         /* out; set when there was no whole answer */
-    bool failed;            /* out: err is set. An HTTP status is never a failure here. */
+    struct http_req req;   /* url absolute, http or https; body may be NULL */
+    size_t max_body;       /* bytes of answer allowed; more fails the call with ERR_PERM, but the
+                              text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
+    int64_t timeout_ms;    /* whole call; 0: LIMIT_REQUEST_MS */
+    const char *ca_file;   /* NULL: the client's */
+    struct http_resp resp; /* out; status 0 when there was no answer; lives in the arena */
+    struct err err;        /* out; set when there was no whole answer */
+    bool failed;           /* out: err is set. An HTTP status is never a failure here. */
 };
 
 /* Performs n calls at once and waits for all. Per host at most LIMIT_HOST_CONNECTIONS connections

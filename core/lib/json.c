@@ -160,9 +160,8 @@ const struct js *js_at(const struct js *v, size_t i)
 size_t js_keys(const struct js *v, struct arena *a, struct str_list *keys)
 {
     json_t *object = unwrap(v);
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value) * list_push(a, keys) = key;
+    for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at))
+        *list_push(a, keys) = json_object_iter_key(at);
     return json_object_size(object);
 }
 

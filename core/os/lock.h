@@ -16,7 +16,10 @@ struct turnstile {
     int data;
 };
 
-#define TURNSTILE_INIT {-1, -1}
+#define TURNSTILE_INIT                                                                             \
+    {                                                                                              \
+        -1, -1                                                                                     \
+    }
 
 /* Opens (and creates, mode 0660 whatever the umask) `<base>.next` and `<base>.data`. */
 int turnstile_open(struct turnstile *t, const char *base, struct err *err);

@@ -21,7 +21,7 @@ struct proc_opts {
 };
 
 struct proc_result {
-    int status;        /* exit status, or 128 + signal */
+    int status; /* exit status, or 128 + signal */
     bool timed_out;
     struct strbuf out; /* standard output, up to its max: more is ERR_PERM */
     struct strbuf err; /* standard error: the first LIMIT_CHILD_ERRORS bytes */

@@ -40,18 +40,32 @@ static void make_call(struct registry *r, struct arena *a, struct exchange *x,
         http_header_add(a, headers, "Content-Type", x->content_type);
 }
 
-/* A host that is known to want tokens gets one before the first request. When that fails the
- * request goes without, and its 401 says anew where to sign in. */
-static void fetch_ahead(struct registry *r, struct arena *a, const struct exchange *x, size_t n)
+/* A host that is known to want tokens gets one before the first request. Where that fails for
+ * good, the request goes without, and its 401 says anew where to sign in; where it may pass, the
+ * request fails, and the next one asks anew. Puts what is left to send into `of`. */
+static size_t fetch_ahead(struct registry *r, struct arena *a, struct exchange *x, size_t *of,
+                          size_t n)
 {
     struct signins list = {0};
+    size_t left = 0;
     for (size_t i = 0; i < n; i++)
         if (auth_wants_token(r, x[i].host, x[i].name))
             (void)signin_for(&list, a, &x[i]);
     auth_sign_in(r, a, list.at, list.n);
-    list_each (struct signin, s, &list)
+    list_each (struct signin, s, &list) {
         if (s->result != SIGNIN_OK)
             auth_forget(r, s->host);
+        for (size_t i = 0; i < n; i++)
+            if (s->result == SIGNIN_FAILED && s->err.kind == ERR_TEMP && s->host == x[i].host &&
+                str_eq(s->name, x[i].name)) {
+                x[i].failed = true;
+                x[i].err = s->err;
+            }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!x[i].failed)
+            of[left++] = i;
+    return left;
 }
 
 /* Sends those in `of` and keeps in it the ones whose 401 is worth a sign-in; returns how many. */
@@ -103,10 +117,9 @@ static size_t sign_in_round(struct registry *r, struct arena *a, struct exchange
 void exchange_all(struct registry *r, struct arena *a, struct exchange *x, size_t n)
 {
     size_t *of = arena_alloc(a, n * sizeof *of);
-    size_t left = n;
     for (size_t i = 0; i < n; i++)
-        of[i] = i;
-    fetch_ahead(r, a, x, n);
+        x[i].failed = false;
+    size_t left = fetch_ahead(r, a, x, of, n);
     while (left) {
         left = send_round(r, a, x, of, left);
         if (left)

@@ -1,7 +1,7 @@
 /*
  * registry.h - client of OCI registries (distribution 1.1.1): authentication, manifests by tag or
  * digest, removal of one tag. Names come checked (domain/imageref.h). Only registries that the
- * operator configured are ever called.
+ * operator configured are ever called; the confs must outlive the client.
  */
 #ifndef SLIPWAY_REGISTRY_H
 #define SLIPWAY_REGISTRY_H
@@ -13,13 +13,13 @@
 /* One entry of the operator's `registries`. Credentials are bound to exactly this host, port and
  * scheme; a token realm elsewhere gets them only over https and only when listed in realms. */
 struct registry_conf {
-    const char *host;         /* "registry.example.org:5000" */
-    const char *username;     /* NULL: anonymous */
+    const char *host;     /* "registry.example.org:5000" */
+    const char *username; /* NULL: anonymous */
     const char *password;
-    const char *type;         /* "auto" or a vendor's name */
+    const char *type; /* "auto" or a vendor's name */
     const char *ca_file;
     bool plain_http;
-    struct str_list realms;   /* origins ("https://auth.example.org") that may see credentials */
+    struct str_list realms; /* origins ("https://auth.example.org") that may see credentials */
 };
 
 struct registry_confs {
@@ -49,11 +49,12 @@ struct registry_op {
     const char *media_type; /* PUT: in; GET, HEAD: out, parameters stripped */
     const void *bytes;      /* PUT: in; GET: out, in the arena */
     size_t len;
-    const char *digest;     /* PUT: in, must be the digest of bytes; GET, HEAD: out */
-    bool absent;            /* out: GET, HEAD: the registry says 404 MANIFEST_UNKNOWN or
-                               NAME_UNKNOWN (a bare 404 counts); never set when it could not ask */
-    bool failed;            /* out: err is set */
-    struct err err;         /* out: code is the HTTP status, or 0 */
+    const char *digest; /* PUT: in, must be the digest of bytes; GET, HEAD: out */
+    bool absent;        /* out: GET, HEAD: the registry says 404 MANIFEST_UNKNOWN or
+                           NAME_UNKNOWN, or what Harbor and Quay say for it (a bare 404 counts);
+                           never set when it could not ask */
+    bool failed;        /* out: err is set */
+    struct err err;     /* out: code is the HTTP status, or 0 */
 };
 
 /* Performs all, in parallel, signing in where asked (one token for pull, push and delete of a
@@ -78,12 +79,16 @@ enum registry_removal {
  * says that the caller has just seen it, it is read first. `kept` is a final tag of the same
  * repository that is read again afterwards and must still show `kept_digest`.
  *
+ * A placeholder that an earlier removal left at the tag is taken up again (unless `fresh`).
+ *
  * Tries OCI tag deletion; where that is refused, overwrites the tag with an empty index under a
  * random annotation, and deletes that digest, which by construction nothing else can show. Before
  * the first overwrite in a repository the right to delete is proven by DELETE of a random absent
- * digest (404: yes; 405 and others: no). What works is remembered per host, the right per
- * repository. Never deletes any other digest than one of its own making. -1 with ERR_TEMP when
- * the registry could not be asked, ERR_BUG when `kept` changed.
+ * digest (404 with MANIFEST_UNKNOWN: yes; a bare 404, 405 and others: no). What works is
+ * remembered per host, the right per repository (a refusal for LIMIT_NO_DELETE_S). When the
+ * placeholder turns out not to be deletable, the tag is put back to `expected`: REMOVAL_NO_WAY.
+ * Never deletes any other digest than one of its own making. -1 with ERR_TEMP when the registry
+ * could not be asked, ERR_BUG when `kept` changed.
  */
 int registry_remove_tag(struct registry *r, struct arena *a, const char *host, const char *name,
                         const char *tag, const char *expected, bool fresh, const char *kept,

@@ -20,7 +20,7 @@ struct registry_repo {
     char *token;         /* Bearer, NULL when there is none */
     int64_t token_until; /* clock_monotonic_ms */
     enum registry_answer may_delete;
-    int64_t no_until;    /* may_delete == ANSWER_NO: asked again afterwards */
+    int64_t no_until; /* may_delete == ANSWER_NO: asked again afterwards */
     char why_not[300];
 };
 
@@ -76,8 +76,7 @@ void exchange_all(struct registry *r, struct arena *a, struct exchange *x, size_
 
 /* Says in *err what an answer that was not hoped for means: "host refused to <verb> <what>: 403
  * DENIED: ...". Kind by status, Retry-After kept, secrets never. Returns -1. */
-int exchange_refused(const struct exchange *x, const char *verb, const char *what,
-                     struct err *err);
+int exchange_refused(const struct exchange *x, const char *verb, const char *what, struct err *err);
 
 /* Does the body hold errors[] with one of the codes that mean "there is no such thing"? */
 bool exchange_says_unknown(const struct exchange *x);

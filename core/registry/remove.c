@@ -179,6 +179,11 @@ static enum step prove_right(struct removal *rm, struct err *err)
     if (x.resp.status == 404 && exchange_says_unknown(&x))
         return STEP_DONE;
     (void)exchange_refused(&x, "prove the right to delete in", rm->name, err);
+    if (x.resp.status == 405)
+        (void)err_set(err, ERR_PERM, 405,
+                      "%s deletes nothing in %s (405): turn deletion on there "
+                      "(docker-registry: storage.delete.enabled) to have staged tags removed",
+                      rm->host->conf->host, rm->name);
     if (is_success(x.resp.status))
         (void)err_set(err, ERR_PERM, x.resp.status,
                       "%s says that it deleted from %s what was never there", rm->host->conf->host,
@@ -272,14 +277,20 @@ static enum step put_placeholder(struct removal *rm, const char **digest, struct
         set_right(rm, ANSWER_NO, err);
         return STEP_REFUSED;
     }
-    struct registry_op op = {.digest = http_header(&x.resp.headers, "Docker-Content-Digest")};
-    if (!str_starts(op.digest, "sha256:") && ask(rm, REGISTRY_HEAD, rm->tag, &op, err) < 0)
+    const char *told = http_header(&x.resp.headers, "Docker-Content-Digest");
+    if (str_eq(told, text))
+        return STEP_DONE;
+    struct registry_op op;
+    if (ask(rm, REGISTRY_HEAD, rm->tag, &op, err) < 0)
         return left_behind(rm, err);
-    if (str_eq(op.digest, text))
+    bool ours = !op.absent && str_eq(op.digest, text);
+    if (ours && !str_starts(told, "sha256:"))
         return STEP_DONE;
     (void)err_set(err, ERR_PERM, 0, "%s stored other bytes than were sent at %s",
                   rm->host->conf->host, what_tag(rm));
-    return op.digest ? take_back(rm, op.digest, err) : STEP_REFUSED;
+    if (ours || (!op.absent && str_eq(op.digest, told)))
+        return take_back(rm, op.digest, err);
+    return STEP_REFUSED;
 }
 
 static enum step isolate(struct removal *rm, struct err *err)

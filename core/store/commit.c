@@ -68,6 +68,7 @@ static int commit_run_group(struct commit *c, struct commit_op *group, struct er
     }
     if (sql_run(c->db, "COMMIT", SQL_NO_ARGS, err))
         return -1;
+    (void)atomic_fetch_add(&c->groups, 1);
     if (kept)
         atomic_store(&c->proved_at, clock_monotonic_ms());
     return 0;
@@ -98,8 +99,10 @@ static void commit_lead(struct commit *c, struct commit_op *group)
 static struct commit_op *commit_take(struct commit *c)
 {
     struct commit_op *group = c->head, *last = group;
-    for (size_t n = 1; n < LIMIT_COMMIT_GROUP && last->next; n++)
+    size_t n = 1;
+    for (; n < LIMIT_COMMIT_GROUP && last->next; n++)
         last = last->next;
+    c->waiting -= n;
     c->head = last->next;
     if (!c->head)
         c->tail = &c->head;
@@ -129,6 +132,7 @@ int commit_write(struct commit *c, commit_fn *fn, void *ctx, struct err *err)
     (void)pthread_mutex_lock(&c->queue);
     *c->tail = &op;
     c->tail = &op.next;
+    c->waiting++;
     while (!op.done) {
         if (c->leading) {
             (void)pthread_cond_wait(&op.wake, &c->queue);

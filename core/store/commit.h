@@ -27,8 +27,10 @@ struct commit {
     pthread_mutex_t queue; /* guards the members below */
     struct commit_op *head;
     struct commit_op **tail;
+    size_t waiting;
     bool leading;
     atomic_llong proved_at; /* monotonic ms of the newest commit that changed something */
+    atomic_llong groups;    /* commits so far */
 };
 
 void commit_init(struct commit *c, struct sql *db, struct turnstile gate);

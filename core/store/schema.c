@@ -78,7 +78,7 @@ static const char schema_1[] =
     "CREATE INDEX task_ready ON task (id, run_at)"
     "  WHERE state IN ('queued', 'waiting', 'failed') AND open = 0;"
     "CREATE INDEX task_run_at ON task (run_at)"
-    "  WHERE state IN ('queued', 'waiting', 'failed');"
+    "  WHERE state IN ('queued', 'waiting', 'failed', 'undoing');"
     "CREATE INDEX task_open ON task (lane) WHERE open = 1;"
     "CREATE INDEX task_unfinished ON task (state, id) WHERE state <> 'done';"
     "CREATE INDEX task_delivery ON task (delivery) WHERE delivery IS NOT NULL;"

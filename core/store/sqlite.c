@@ -146,6 +146,17 @@ static int store_set_pragmas(struct sql *db, struct err *err)
     return 0;
 }
 
+/* SQLite syncs the directory when it makes the journal, but passes over an error there. A truncated
+ * journal keeps its name for good, so it is enough to make sure of it once. */
+static int store_sync_dir(const char *path, struct err *err)
+{
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    CLEANUP(cleanup_fd) int dir = open(fs_dirname(&a, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || fsync(dir))
+        return err_errno(err, ERR_CONFIG, errno, "sync the directory");
+    return 0;
+}
+
 static int store_start(struct store *s, bool may_create, struct err *err)
 {
     if (turnstile_open(&s->gate, s->path, err))
@@ -157,6 +168,8 @@ static int store_start(struct store *s, bool may_create, struct err *err)
         rc = store_set_pragmas(s->db, err);
     if (!rc)
         rc = schema_migrate(s->db, may_create, err);
+    if (!rc)
+        rc = store_sync_dir(s->path, err);
     turnstile_leave(&s->gate);
     return rc;
 }

@@ -182,8 +182,8 @@ int store_task_settle(struct store *s, struct task *t, bool *repeat, struct err 
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
     struct settle c = {.t = *t};
     c.t.reason = store_text(&a, t->reason);
-    if (t->state == TASK_RUNNING || t->state == TASK_UNDOING)
-        return err_set(err, ERR_BUG, EINVAL, "a task runs only with a journal");
+    if (t->state == TASK_RUNNING)
+        return err_set(err, ERR_BUG, EINVAL, "only a journal makes a task run");
     if (commit_write(&s->commit, settle_op, &c, err))
         return -1;
     t->id = c.place.id;

@@ -92,7 +92,7 @@ static int next_op(struct sql *db, void *ctx, struct err *err)
     struct read *c = ctx;
     return sql_one_int(db,
                        "SELECT task.run_at FROM task INDEXED BY task_run_at"
-                       " WHERE task.state IN ('queued', 'waiting', 'failed')"
+                       " WHERE task.state IN ('queued', 'waiting', 'failed', 'undoing')"
                        " AND (task.open = 1 OR " LANE_FREE ") ORDER BY task.run_at LIMIT 1",
                        SQL_NO_ARGS, &c->at, NULL, err);
 }
@@ -112,8 +112,8 @@ static int open_op(struct sql *db, void *ctx, struct err *err)
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
                   "SELECT " TASK_COLUMNS " FROM task INDEXED BY task_open WHERE task.open = 1"
-                  " AND (task.state IN ('running', 'undoing') OR"
-                  "  (task.state IN ('queued', 'waiting', 'failed') AND task.run_at <= ?1))"
+                  " AND (task.state = 'running' OR (task.run_at <= ?1 AND"
+                  "  task.state IN ('queued', 'waiting', 'failed', 'undoing')))"
                   " ORDER BY task.id LIMIT ?2",
                   SQL_ARGS(sql_int(c->key), sql_int(LIMIT_ROWS)), &q, err))
         return -1;

@@ -26,7 +26,8 @@ struct store_opts {
 int store_open(const struct store_opts *opts, struct store **out, struct err *err);
 void store_close(struct store *s);
 
-/* Can it be written now? For /health/ready: an empty transaction is committed. */
+/* Can it be written now? For /health/ready: a commit within the last second proves it, else one is
+ * made. */
 int store_ping(struct store *s, struct err *err);
 
 /* True after an fsync failed: nothing can be trusted to reach the disk any more, the process must
@@ -72,12 +73,14 @@ struct delivery_list {
  * Keeps a delivery: 0 means that it is on disk. Concurrent calls share one commit, each under its
  * own savepoint, so a bad row fails alone and a failed commit fails its whole group. *repeat is
  * set, and nothing is stored, when the same source sent the same body (or the same forge id)
- * before and that delivery is still new or its task is queued, waiting, running, failed, held or
- * done and was not reopened. d->id is set.
+ * before and that delivery is still new, or recorded what a gate staged, or its task is queued,
+ * waiting, running, failed, held or done and was not reopened. d->id is set: to the earlier one for
+ * a repeat.
  */
 int store_delivery_put(struct store *s, struct delivery *d, bool *repeat, struct err *err);
 
-/* New deliveries with id > after, oldest first, at most max. */
+/* New deliveries with id > after, oldest first, at most max; fewer when their bodies together pass
+ * LIMIT_BODIES_IN_FLIGHT. */
 int store_deliveries_new(struct store *s, int64_t after, size_t max, struct arena *a,
                          struct delivery_list *out, struct err *err);
 
@@ -151,7 +154,8 @@ struct task_list {
 };
 
 /*
- * Turns a delivery into queued tasks and settles it as taken, in one commit. A task whose key is
+ * Turns a delivery into queued tasks and settles it as taken (as a repeat when all of them are
+ * repeats), in one commit. A task whose key is
  * there already is not made again: when the old one is skipped, dead or cancelled it is queued
  * again with the new delivery, else it counts as a repeat. tasks[i].id is set; *repeats counts.
  */
@@ -164,15 +168,17 @@ int store_tasks_due(struct store *s, int64_t now_ms, size_t max, struct arena *a
                     struct task_list *out, struct err *err);
 /* When the next one is due; INT64_MAX when none waits. */
 int store_tasks_next_due(struct store *s, int64_t *at_ms, struct err *err);
-/* Tasks with an open journal, oldest first: what a crash left (states running and undoing), and
- * failed ones that are due. */
+/* Tasks with an open journal, oldest first, at most LIMIT_ROWS: what a crash left (state running),
+ * and those that are due (undoing, failed, or queued or waiting by an operator's order). */
 int store_tasks_open(struct store *s, struct arena *a, struct task_list *out, struct err *err);
 
 /*
  * Records what became of a task that publishes nothing now: state, reason, run_at, attempt. A task
  * with id 0 is inserted (and its delivery settled as taken) in the same commit; when its key is
  * there already the rules of store_tasks_enqueue hold and *repeat is set. repeat may be NULL for
- * stored tasks. Fails with ERR_BUG and code ESTALE when t->fence is not the newest.
+ * stored tasks. Fails with ERR_BUG and code ESTALE when t->fence is not the newest: it was claimed
+ * since, or an operator gave an order. With an open journal only failed, undoing, queued, waiting
+ * and held are possible; running never is.
  */
 int store_task_settle(struct store *s, struct task *t, bool *repeat, struct err *err);
 

@@ -77,19 +77,23 @@ def build(folder, context, name):
     why = "buildah is not installed"
     if shutil.which("buildah"):
         base = ["buildah", "--root", folder.file("storage"), "--runroot", folder.file("runroot"),
-                "--storage-driver", "vfs"]
+                "--storage-driver", "vfs", "--storage-opt", "vfs.ignore_chown_errors=true"]
         log = folder.log("buildah")
+        # Without root it keeps locks in the home directory, where nothing is to be left.
+        env = dict(os.environ, HOME=folder.file("home"), XDG_RUNTIME_DIR=folder.file("home"))
+        os.makedirs(env["HOME"], exist_ok=True)
         with open(log, "ab") as out:
             done = subprocess.run(
                 [*base, "build", "--isolation", "chroot", "--format", "oci", "--timestamp", "0",
-                 "--tag", f"localhost/{name}", context], stdin=subprocess.DEVNULL, stdout=out,
-                stderr=out, check=False)
+                 "--tag", f"localhost/{name}", context], env=env, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=out, check=False)
             if done.returncode == 0:
-                done = subprocess.run([*base, "push", f"localhost/{name}", f"oci:{layout}:{name}"],
-                                      stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+                done = subprocess.run(
+                    [*base, "push", f"localhost/{name}", f"oci:{layout}:{name}"], env=env,
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
         if done.returncode == 0:
             return from_layout(layout), "buildah"
-        why = f"buildah may not work here, see {log}"
+        why = f"buildah may not work here, see {os.path.relpath(log)}"
     files = {}
     for entry in sorted(os.listdir(context)):
         if entry != "Containerfile":

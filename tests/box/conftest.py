@@ -41,7 +41,7 @@ def repository(request):
 
 @pytest.fixture
 def new_slipway():
-    """Makes Slipways: new_slipway(config={...}). All are stopped, checked and removed at the end."""
+    """Makes Slipways: new_slipway(config={...}). All are stopped and checked at the end."""
     made = []
 
     def make(config=None):

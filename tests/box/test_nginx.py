@@ -1,6 +1,7 @@
 """The nginx files that are shipped, in a real nginx."""
 
 import os
+import socket
 import subprocess
 import time
 
@@ -55,7 +56,6 @@ def test_below_another_path(new_slipway):
 
 def test_slow_senders_hold_no_thread(slipway):
     """A hundred half-sent bodies wait in nginx, not in us."""
-    import socket
     assert slipway.nginx
     slow = []
     for _ in range(100):

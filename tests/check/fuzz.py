@@ -22,8 +22,9 @@ def run(program, seconds, keep):
     os.makedirs(folder, exist_ok=True)
     done = subprocess.run(
         [os.path.abspath(program), f"-max_total_time={seconds}", "-timeout=10",
-         "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1", f"-artifact_prefix={folder}/found-", folder,
-         *seeds(name)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+         "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1",
+         f"-artifact_prefix={folder}/found-", folder, *seeds(name)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return name, done.returncode, done.stdout.decode("utf-8", "replace")
 
 

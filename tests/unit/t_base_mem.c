@@ -84,7 +84,7 @@ static void arena_is_aligned_and_zeroed(void **state)
     (void)state;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     char *previous = NULL;
-    for (size_t size = 0; size < 9000; size = size * 2 + 1) {
+    for (size_t size = 1; size < 9000; size = size * 2 + 1) {
         char *p = arena_alloc(&a, size);
         assert_int_equal((uintptr_t)p % alignof(max_align_t), 0);
         for (size_t i = 0; i < size; i++)

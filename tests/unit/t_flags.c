@@ -100,6 +100,10 @@ static void test_good(void **state)
     assert_string_equal(got.list.at[1], "v2=3");
     assert_int_equal(positional, 0);
 
+    assert_int_equal(parse("demo -qc /x", argv, &argc), -1);
+    assert_true(got.quiet);
+    assert_string_equal(got.config, "/x");
+
     assert_int_equal(parse("demo -- --config -h -", argv, &argc), -1);
     assert_int_equal(positional, 3);
     assert_string_equal(argv[1], "--config");
@@ -129,7 +133,7 @@ static const struct {
     {"demo --config ''", "--config needs a value that is not empty"},
     {"demo -c", "--config needs a value;"},
     {"demo --quiet=true", "--quiet takes no value"},
-    {"demo -qx", "--quiet takes no value"},
+    {"demo -qx", "unknown flag -x;"},
     {"demo --number 7x", "--number must be a whole number, not \"7x\""},
     {"demo --number 99999999999999999999", "must be a whole number"},
     {"demo -x", "unknown flag -x;"},

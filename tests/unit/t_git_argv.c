@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "core/base/str.h"
+#include "core/git/git.h"
 #include "core/git/git_argv.h"
 
 static void checks_urls(void **state)
@@ -133,10 +134,84 @@ static void argv_hides_behind_end_of_options(void **state)
     assert_null(git_url_origin(&a, "ssh://h/x"));
 }
 
+static const char some[] = "0123456789012345678901234567890123456789";
+
+static void expect_refused(struct git *g, const struct git_remote *r, const char *commit,
+                           const char *path, enum err_kind kind)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    const char *content;
+    size_t len;
+    bool missing;
+    assert_int_equal(git_read_file(g, r, commit, path, &a, &content, &len, &missing, &err), -1);
+    assert_int_equal(err.kind, kind);
+}
+
+/* Refused before anything is touched: there is no such cache and no such repository. */
+static void refuses_hostile_names(void **state)
+{
+    (void)state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    struct git_remote r = {.url = "file:///nonexistent/repo"};
+    struct git_opts opts = {.cache_dir = "/nonexistent/cache"};
+    struct git *g = git_new(&opts, &err);
+    assert_non_null(g);
+    const char *text = NULL;
+    static const char *const urls[] = {"ext::sh -c exit", "--upload-pack=x", "https://u:p@h/x", ""};
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct git_remote bad = {.url = urls[i]};
+        expect_refused(g, &bad, some, "x", ERR_CONFIG);
+    }
+    static const char *const refs[] = {"-v",     "--upload-pack=touch /tmp/x",
+                                       "a..b",   "a b",
+                                       "a\nb",   "",
+                                       "a.lock", "/a",
+                                       "a//b",   "a/",
+                                       "x^{}",   "*",
+                                       "@",      "a@{1}",
+                                       ".a",     "b/.a",
+                                       "a.",     "a~1",
+                                       "a:b",    "a\\b",
+                                       "a\x7f"};
+    for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
+        assert_int_equal(git_resolve_tag(g, &r, refs[i], &a, &text, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+        bool on;
+        assert_int_equal(git_on_branch(g, &r, some, refs[i], &on, &err), -1);
+        assert_int_equal(err.kind, ERR_INPUT);
+    }
+    static const char *const paths[] = {"",   "/etc/passwd", "../x", "a/../b", "a//b",
+                                        "a/", "./a",         "a\nb", "a/."};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        expect_refused(g, &r, some, paths[i], ERR_INPUT);
+    }
+    static const char *const objects[] = {"",
+                                          "HEAD",
+                                          "main",
+                                          "-x",
+                                          "abc123",
+                                          "0123456789012345678901234567890123456789 ",
+                                          "--output=/tmp/x0123456789012345678901234",
+                                          "ABCDEF6789012345678901234567890123456789"};
+    for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+        expect_refused(g, &r, objects[i], "x", ERR_INPUT);
+        enum ancestry out;
+        assert_int_equal(git_ancestry(g, &r, some, objects[i], &out, &err), -1);
+        assert_int_equal(git_peel(g, &r, objects[i], &a, &text, &err), -1);
+    }
+    git_free(g);
+    opts.cache_dir = "relative";
+    assert_null(git_new(&opts, &err));
+    assert_int_equal(err.kind, ERR_CONFIG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checks_urls),
+        cmocka_unit_test(refuses_hostile_names),
         cmocka_unit_test(reads_answers),
         cmocka_unit_test(argv_hides_behind_end_of_options),
     };

@@ -15,7 +15,7 @@
 #define D3 "sha256:3333333333333333333333333333333333333333333333333333333333333333"
 #define CONFIG                                                                                     \
     "{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"" D1 "\",\"size\":"  \
-                                                                                   "7}"
+    "7}"
 #define LAYER                                                                                      \
     "{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"digest\":\"" D2              \
     "\",\"size\":9}"
@@ -25,10 +25,11 @@
 #define CHILD(digest, platform)                                                                    \
     "{\"mediaType\":\"" MANIFEST_OCI "\",\"digest\":\"" digest "\",\"size\":3" platform "}"
 #define INDEX                                                                                      \
-    "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_OCI_INDEX                                     \
-    "\",\"manifests\":[" CHILD(D1, ",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm\","     \
-                                   "\"variant\":\"v7\"}") "," CHILD(                               \
-        D2, ",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}") "," CHILD(D3, "") "]}"
+    "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_OCI_INDEX "\",\"manifests\":[" CHILD(         \
+        D1,                                                                                        \
+        ",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm\","                                \
+        "\"variant\":\"v7\"}") "," CHILD(D2, ",\"platform\":{\"os\":\"linux\",\"architecture\":"   \
+                                             "\"amd64\"}") "," CHILD(D3, "") "]}"
 
 static int parse(struct arena *a, const char *text, const char *type, struct manifest *m,
                  struct err *err)

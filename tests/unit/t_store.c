@@ -23,8 +23,7 @@ static void the_file_is_made_for_two_users(void **state)
     assert_int_equal(st.st_mode & 07777, 0660);
     ok(f, store_ping(f->s, &f->err));
     assert_false(store_is_broken(f->s));
-    assert_string_equal(store_wake_path(f->s, &f->a),
-                        arena_printf(&f->a, "%s/s.db.wake", f->dir));
+    assert_string_equal(store_wake_path(f->s, &f->a), arena_printf(&f->a, "%s/s.db.wake", f->dir));
     assert_string_equal(store_work_lock_path(f->s, &f->a),
                         arena_printf(&f->a, "%s/s.db.work", f->dir));
     struct str_list left = {0};
@@ -55,7 +54,7 @@ static void bad_places_are_refused(void **state)
     fails(f, store_open(&opts, &s, &f->err), ERR_CONFIG, EINVAL);
     assert_int_equal(rmdir(path), 0);
 
-    static const char *const urls[] = {"postgresql://host/db", "sqlite:", "sqlite:/tmp/",
+    static const char *const urls[] = {"postgresql://host/db",     "sqlite:",   "sqlite:/tmp/",
                                        "sqlite:/no/such/dir/x.db", "/tmp/x.db", ""};
     for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
         opts.url = urls[i];
@@ -151,9 +150,9 @@ static void a_repeat_is_suppressed_only_while_its_task_counts(void **state)
         enum task_state state;
         bool suppressed;
     } cases[] = {
-        {TASK_QUEUED, true}, {TASK_WAITING, true},     {TASK_FAILED, true},
-        {TASK_HELD, true},   {TASK_DONE, true},        {TASK_SKIPPED, false},
-        {TASK_DEAD, false},  {TASK_CANCELLED, false},  {TASK_SUPERSEDED, false},
+        {TASK_QUEUED, true},   {TASK_WAITING, true},    {TASK_FAILED, true},
+        {TASK_HELD, true},     {TASK_DONE, true},       {TASK_SKIPPED, false},
+        {TASK_DEAD, false},    {TASK_CANCELLED, false}, {TASK_SUPERSEDED, false},
         {TASK_PARTIAL, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -340,7 +339,7 @@ static void due_tasks_come_in_order(void **state)
         enum task_state state;
         int64_t run_at;
     } rows[] = {
-        {TASK_QUEUED, 50}, {TASK_WAITING, 10}, {TASK_FAILED, 30},     {TASK_QUEUED, 500},
+        {TASK_QUEUED, 50}, {TASK_WAITING, 10}, {TASK_FAILED, 30},    {TASK_QUEUED, 500},
         {TASK_HELD, 1},    {TASK_DONE, 1},     {TASK_SUPERSEDED, 1},
     };
     struct task_list l;

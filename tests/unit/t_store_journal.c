@@ -115,8 +115,12 @@ static void a_publication_is_two_commits(void **state)
     p.step[1].state = STEP_SAME;
     p.step[1].note = "was there";
     t.live_at = 77;
-    struct cleanup c = {.registry = REG, .name = "team/app", .tag = "change_7_a",
-                        .digest = "sha256:n", .kept_tag = "a", .kept_digest = "sha256:n",
+    struct cleanup c = {.registry = REG,
+                        .name = "team/app",
+                        .tag = "change_7_a",
+                        .digest = "sha256:n",
+                        .kept_tag = "a",
+                        .kept_digest = "sha256:n",
                         .run_at = 5};
     struct cleanup_list cleanups = {.at = &c, .n = 1};
     t.state = TASK_DONE;
@@ -307,6 +311,19 @@ static void a_failed_journal_stays_open(void **state)
     ok(f, store_tasks_open(f->s, &f->a, &l, &f->err));
     assert_int_equal(l.n, 1);
 
+    /* Undoing may have to wait, too. */
+    taken.run_at = clock_now_ms() + 60000;
+    taken.state = TASK_UNDOING;
+    ok(f, store_task_settle(f->s, &taken, NULL, &f->err));
+    ok(f, store_tasks_open(f->s, &f->a, &l, &f->err));
+    assert_int_equal(l.n, 0);
+    ok(f, store_tasks_next_due(f->s, &at, &f->err));
+    assert_int_equal(at, taken.run_at);
+    next.state = TASK_UNDOING;
+    fails(f, store_task_settle(f->s, &next, NULL, &f->err), ERR_BUG, EEXIST);
+    next.state = TASK_RUNNING;
+    fails(f, store_task_settle(f->s, &next, NULL, &f->err), ERR_BUG, EINVAL);
+
     /* All steps must be named, and be the journal's own. */
     struct plan wrong = p;
     wrong.steps = (struct step_list){.at = wrong.step, .n = 1};
@@ -374,9 +391,11 @@ static void cleanups_are_settled_together(void **state)
     struct cleanup items[3];
     struct cleanup_list list = {.at = items, .n = 3}, due;
     for (size_t i = 0; i < 3; i++)
-        items[i] = (struct cleanup){.registry = REG, .name = "team/app",
+        items[i] = (struct cleanup){.registry = REG,
+                                    .name = "team/app",
                                     .tag = arena_printf(&f->a, "change_7_%zu", i),
-                                    .digest = "sha256:1", .run_at = 30 - 10 * (int64_t)i};
+                                    .digest = "sha256:1",
+                                    .run_at = 30 - 10 * (int64_t)i};
     for (int round = 0; round < 2; round++) { /* the same ones again: no second row */
         struct task t = fixture_task(round ? "2" : "1", 0);
         plan_make(f, &p, "a", "sha256:1");
@@ -410,9 +429,14 @@ static void cleanups_are_settled_together(void **state)
 static struct event staged_event(struct fixture *f, const char *project, const char *change,
                                  const char *patchset, const char *digest)
 {
-    struct event e = {.kind = EVENT_STAGED, .forge = "forge", .project = project,
-                      .change = change, .patchset = patchset, .staged_commit = "c1",
-                      .tree = "t1", .run_id = "run"};
+    struct event e = {.kind = EVENT_STAGED,
+                      .forge = "forge",
+                      .project = project,
+                      .change = change,
+                      .patchset = patchset,
+                      .staged_commit = "c1",
+                      .tree = "t1",
+                      .run_id = "run"};
     for (const char *tag = "ab"; *tag; tag++)
         *list_push(&f->a, &e.images) = (struct event_image){
             .repository = REG "/team/app",

@@ -71,17 +71,17 @@ class Slipway:
     def log(self, name):
         return os.path.join(self.folder, name + ".log")
 
-    def start_serve(self, argv=(), env=None, max_file=None, wait=True, **popen):
-        """max_file bounds what any file may grow to: a full disk for everybody, without root."""
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, resource.RLIM_INFINITY))
-        if max_file is not None:
-            popen["preexec_fn"] = limit
+    def start_serve(self, argv=(), env=None, wait=True, **popen):
         ready = (lambda: is_open(self.socket)) if wait else None
         self.serve = Process("slipway serve",
                              [self.bin, "serve", "--config", self.config_path, *argv],
                              self.log("serve"), env=env, ready=ready, **popen)
         return self.serve
+
+    @staticmethod
+    def limit_files(process, max_file):
+        """Bounds what any file of a process may grow to: a full disk, and nobody must be root."""
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file, resource.RLIM_INFINITY))
 
     def start_work(self, argv=(), env=None):
         self.work = Process("slipway work",

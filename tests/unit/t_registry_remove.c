@@ -1,0 +1,154 @@
+#include "core/base/base.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/unit/fake_help.h"
+
+/* --- removal -------------------------------------------------------------------------------------
+ */
+
+static void test_removal_ways(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *config;
+        int rc;
+        enum registry_removal out;
+        bool tag_stays;            /* and shows the image again */
+        const char *first, *again; /* requests; again: the next, warm, removal */
+    } table[] = {
+        {"{\"tag_delete\":202}", 0, REMOVAL_DONE, false, "DELETE HEAD HEAD", "DELETE HEAD"},
+        {"{\"tag_delete\":400}", 0, REMOVAL_DONE, false, "DELETE DELETE PUT DELETE HEAD HEAD",
+         "PUT DELETE HEAD"},
+        {"{\"tag_delete\":405}", 0, REMOVAL_DONE, false, "DELETE DELETE PUT DELETE HEAD HEAD",
+         "PUT DELETE HEAD"},
+        {"{\"tag_delete\":404}", 0, REMOVAL_DONE, false, "DELETE HEAD DELETE PUT DELETE HEAD HEAD",
+         "PUT DELETE HEAD"},
+        /* It says that the tag was deleted, and it was not. */
+        {"{\"tag_delete\":202,\"tag_delete_removes\":false}", 0, REMOVAL_DONE, false,
+         "DELETE HEAD DELETE PUT DELETE HEAD HEAD", "PUT DELETE HEAD"},
+        {"{\"digest_header\":false}", 0, REMOVAL_DONE, false,
+         "DELETE DELETE PUT HEAD GET DELETE HEAD HEAD GET", "PUT HEAD GET DELETE HEAD GET"},
+        {"{\"digest_delete\":\"off\"}", 0, REMOVAL_NO_WAY, true, "DELETE DELETE", ""},
+        {"{\"tag_delete\":404,\"digest_delete\":\"bare404\"}", 0, REMOVAL_NO_WAY, true,
+         "DELETE HEAD DELETE", ""},
+        {"{\"digest_delete\":\"absent202\"}", 0, REMOVAL_NO_WAY, true, "DELETE DELETE", ""},
+        /* The right seemed to be there: everything is put back. */
+        {"{\"digest_delete\":\"tagged403\"}", 0, REMOVAL_NO_WAY, true,
+         "DELETE DELETE PUT DELETE HEAD GET PUT", ""},
+        {"{\"digest_delete\":\"keeps_tags\"}", 0, REMOVAL_NO_WAY, true,
+         "DELETE DELETE PUT DELETE HEAD HEAD GET PUT", ""},
+        {"{\"put_digest\":\"sha256:"
+         "0000000000000000000000000000000000000000000000000000000000000000\"}",
+         -1, 99, true, "DELETE DELETE PUT HEAD HEAD GET PUT", NULL},
+        {"{\"tag_delete\":503}", -1, 99, true, "DELETE", NULL},
+        {"{\"tag_delete\":429}", -1, 99, true, "DELETE", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct client c;
+        struct err err;
+        enum registry_removal out;
+        const char *digest = fresh(f, &a, table[i].config);
+        client_open(&c, f->fake.host, NULL, NULL);
+        print_message("%s\n", table[i].config);
+        assert_int_equal(
+            remove_tag(&c, &a, NAME, "staged", digest, true, "latest", digest, &out, &err),
+            table[i].rc);
+        assert_int_equal(out, table[i].out);
+        if (table[i].rc < 0 || out == REMOVAL_NO_WAY)
+            assert_true(*err.text && err.kind == (table[i].rc < 0 ? ERR_TEMP : ERR_PERM));
+        assert_string_equal(requests(&a, &f->fake), table[i].first);
+        if (table[i].tag_stays) {
+            (void)requests(&a, &f->fake);
+            control(&f->fake, "config", "{\"digest_header\":true}");
+            assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "staged").digest, digest);
+        }
+        assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "latest").digest, digest);
+        if (table[i].again) {
+            (void)fresh(f, &a, table[i].config);
+            assert_int_equal(
+                remove_tag(&c, &a, NAME, "staged", digest, true, "latest", digest, &out, &err), 0);
+            assert_int_equal(out, table[i].out);
+            assert_string_equal(requests(&a, &f->fake), table[i].again);
+        }
+        control(&f->fake, "config", USUAL);
+        struct registry_op op = ask(&c, &a, REGISTRY_HEAD, NAME, "staged");
+        if (table[i].tag_stays)
+            assert_string_equal(op.digest, digest);
+        else
+            assert_true(op.absent);
+        assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "latest").digest, digest);
+        client_close(&c);
+    }
+}
+
+/* The registry fails between the two steps: said, and finished the next time. */
+static void test_removal_cut_short(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct client c;
+    struct err err;
+    enum registry_removal out;
+    const char *digest = fresh(f, &a, "{\"digest_delete\":\"broken\"}");
+    client_open(&c, f->fake.host, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(
+            remove_tag(&c, &a, NAME, "staged", digest, i == 0, "latest", digest, &out, &err), -1);
+        assert_int_equal(err.kind, ERR_TEMP);
+        assert_non_null(strstr(err.text, "left a placeholder at"));
+    }
+    control(&f->fake, "config", "{\"digest_delete\":\"yes\"}");
+    (void)requests(&a, &f->fake);
+    assert_int_equal(
+        remove_tag(&c, &a, NAME, "staged", digest, false, "latest", digest, &out, &err), 0);
+    assert_int_equal(out, REMOVAL_DONE);
+    assert_string_equal(requests(&a, &f->fake), "HEAD GET DELETE HEAD HEAD");
+    assert_true(ask(&c, &a, REGISTRY_HEAD, NAME, "staged").absent);
+    assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "latest").digest, digest);
+    client_close(&c);
+}
+
+static void test_removal_refused_by_rights(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct client c;
+    struct err err;
+    enum registry_removal out;
+    const char *digest =
+        fresh(f, &a, "{\"auth\":\"bearer\",\"grants\":\"pull,push\",\"tag_delete\":202}");
+    client_open(&c, f->fake.host, "ci", PASSWORD);
+    assert_int_equal(
+        remove_tag(&c, &a, NAME, "staged", digest, false, "latest", digest, &out, &err), 0);
+    assert_int_equal(out, REMOVAL_NO_WAY);
+    assert_non_null(strstr(err.text, "check the credentials"));
+    assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "staged").digest, digest);
+    /* Docker Hub would keep the placeholder: it is not even asked. */
+    c.conf.type = "dockerhub";
+    control(&f->fake, "config", "{\"grants\":\"pull,push,delete\",\"tag_delete\":403}");
+    client_close(&c);
+    client_open(&c, f->fake.host, "ci", PASSWORD);
+    c.conf.type = "dockerhub";
+    (void)requests(&a, &f->fake);
+    assert_int_equal(remove_tag(&c, &a, NAME, "staged", digest, true, "latest", digest, &out, &err),
+                     0);
+    assert_int_equal(out, REMOVAL_NO_WAY);
+    assert_string_equal(requests(&a, &f->fake), "DELETE token DELETE");
+    client_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_removal_ways),
+        cmocka_unit_test(test_removal_cut_short),
+        cmocka_unit_test(test_removal_refused_by_rights),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -224,6 +224,13 @@ projects:
         return [f"{method:<6} {path} {status}" for method, path, status, agent in found
                 if OURS not in agent][skip:]
 
+    def wait_for_silence(self):
+        """Slipway looks once more after a removal: wait until it asks nothing for a moment."""
+        seen = -1
+        while seen != len(self.seen_by_registry(0)):
+            seen = len(self.seen_by_registry(0))
+            time.sleep(0.3)
+
     def merge(self):
         commit, image, _ = self.propose()
         say()
@@ -243,6 +250,9 @@ projects:
                              lambda: self.registry.digest(PROJECT, "latest") == image.digest)
         self.wait_for("the end of the staged tag",
                       lambda: self.registry.digest(PROJECT, staged) is None)
+        self.wait_for_silence()
+        if self.registry.digest(PROJECT, staged):
+            raise service.Trouble(f"{staged} is there again", self.folder.log("work"))
         say(f"  accepted (202, on disk) after {milliseconds(answered - sent)}")
         say(f"  latest is live after {milliseconds(live - sent)}, from sending the webhook")
         self.show_tags("tags after the merge:")
@@ -255,6 +265,16 @@ projects:
         for line in self.seen_by_registry(before):
             say(f"    {line}")
 
+    def show_queue(self):
+        done = subprocess.run([self.slipway, "queue", "ls", "--config", self.config],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise service.Trouble(f"slipway queue ls: {done.stderr.strip()}")
+        say()
+        say("What `slipway queue ls` says:")
+        for line in done.stdout.splitlines():
+            say(f"  {line}")
+
     # --- a terminal ---
 
     def stay(self):
@@ -262,7 +282,7 @@ projects:
         say()
         say("All of it stays up. To try, in another terminal:")
         for line in (f"export SLIPWAY_CONFIG={config}",
-                     f"{binary} queue", f"{binary} check",
+                     f"{binary} queue ls", f"{binary} check",
                      f"{binary} send-test-hook --forge {SOURCE} --event ping",
                      f"curl http://127.0.0.1:{self.port}/health/ready",
                      f"curl http://{self.registry_host}/v2/{PROJECT}/tags/list",
@@ -310,6 +330,7 @@ def main():
         demo.publish_former()
         demo.merge()
         demo.merge()  # once more, now that connections are open and caches made
+        demo.show_queue()
         status = 0
         if sys.stdin.isatty() and sys.stdout.isatty():
             demo.stay()

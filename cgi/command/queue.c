@@ -330,7 +330,7 @@ static int run_queue(int argc, char **argv)
     int code = flags_parse(&command_queue, flags, ARRAY_LEN(flags), argc, argv, &words);
     if (code < 0)
         code = check_words(&q, words, argv + 1, &verb);
-    if (code >= 0)
+    if (code >= 0 || !verb)
         return code;
     code = queue_open(&q);
     if (code != EXIT_DONE)

@@ -9,15 +9,15 @@
 #include "core/base/mem.h"
 
 enum event_kind {
-    EVENT_OPENED,         /* a change was proposed or has a new patchset */
-    EVENT_GATED,          /* a change was approved for merging (merge queue, label) */
-    EVENT_MERGED,         /* a change has merged */
-    EVENT_CLOSED,         /* a change was closed or abandoned without merging */
-    EVENT_BRANCH,         /* a branch moved */
+    EVENT_OPENED, /* a change was proposed or has a new patchset */
+    EVENT_GATED,  /* a change was approved for merging (merge queue, label) */
+    EVENT_MERGED, /* a change has merged */
+    EVENT_CLOSED, /* a change was closed or abandoned without merging */
+    EVENT_BRANCH, /* a branch moved */
     EVENT_BRANCH_DELETED,
-    EVENT_TAG,            /* a git tag was made or moved */
+    EVENT_TAG, /* a git tag was made or moved */
     EVENT_TAG_DELETED,
-    EVENT_STAGED,         /* a gate tells what one complete upload run staged (image.staged) */
+    EVENT_STAGED, /* a gate tells what one complete upload run staged (image.staged) */
     EVENT__MAX
 };
 

@@ -1,7 +1,9 @@
 #include "core/engine/clean.h"
 
+#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/domain/retry.h"
+#include "core/engine/locks.h"
 #include "core/os/clock.h"
 #include "core/os/random.h"
 
@@ -43,11 +45,53 @@ static bool clean_one(const struct engine *e, struct cleanup *item, bool fresh, 
     return true;
 }
 
-int clean_run(const struct engine *e, struct cleanup *items, size_t n, bool fresh, struct arena *a,
-              struct err *err)
+int clean_run(const struct engine *e, struct cleanup *items, size_t n, int64_t fresh_until,
+              struct arena *a, struct err *err)
 {
     bool *done = arena_alloc(a, n * sizeof *done);
     for (size_t i = 0; i < n; i++)
-        done[i] = clean_one(e, &items[i], fresh, a);
+        done[i] = clean_one(e, &items[i], clock_monotonic_ms() < fresh_until, a);
     return n ? store_cleanups_settle(e->store, items, done, n, err) : 0;
+}
+
+/* The final tag may have moved on since the clean-up was written down. */
+static int refresh_kept(const struct engine *e, struct cleanup *item, struct arena *a,
+                        struct err *err)
+{
+    struct target kept = {.registry = item->registry, .name = item->name, .tag = item->kept_tag};
+    if (store_targets_get(e->store, &kept, 1, a, err) < 0)
+        return -1;
+    if (kept.applied)
+        item->kept_digest = kept.applied;
+    return 0;
+}
+
+/* Under the final tag's lock, so that no publication moves it, or cleans up as well, meanwhile. */
+static int clean_locked(const struct engine *e, struct cleanup *item, bool *done, struct arena *a,
+                        struct err *err)
+{
+    struct str_list names = {0};
+    if (!item->kept_tag) {
+        *done = clean_one(e, item, false, a);
+        return 0;
+    }
+    *list_push(a, &names) = arena_printf(a, "%s/%s:%s", item->registry, item->name, item->kept_tag);
+    target_locks_take(e->locks, &names);
+    int rc = refresh_kept(e, item, a, err);
+    if (rc == 0)
+        *done = clean_one(e, item, false, a);
+    target_locks_drop(e->locks, &names);
+    return rc;
+}
+
+int clean_due(const struct engine *e, struct arena *a, struct err *err)
+{
+    struct cleanup_list due = {0};
+    if (store_cleanups_due(e->store, clock_now_ms(), LIMIT_ROWS, a, &due, err) < 0)
+        return -1;
+    bool *done = arena_alloc(a, due.n * sizeof *done);
+    for (size_t i = 0; i < due.n; i++)
+        if (clean_locked(e, &due.at[i], &done[i], a, err) < 0)
+            return -1;
+    return due.n ? store_cleanups_settle(e->store, due.at, done, due.n, err) : 0;
 }

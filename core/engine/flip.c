@@ -166,6 +166,29 @@ int publishing_forward(struct publishing *p, struct err *err)
     return 0;
 }
 
+int publishing_look(struct publishing *p, struct err *err)
+{
+    struct batch b = batch_new(p);
+    for (size_t i = 0; i < p->n; i++)
+        if (is_open(&p->flips[i]))
+            batch_head(&b, &p->flips[i]);
+    (void)registry_all(p->engine->registry, p->arena, b.ops, b.n);
+    for (size_t i = 0; i < b.n; i++) {
+        struct flip *f = b.flips[i];
+        const char *digest = b.ops[i].absent ? NULL : b.ops[i].digest;
+        if (b.ops[i].failed) {
+            *err = b.ops[i].err;
+            err->kind = ERR_TEMP;
+            return err_wrap(err, "reading %s before going on", f->full);
+        }
+        if (str_eq(digest, f->step.new_digest))
+            f->step.state = STEP_DONE;
+        else if (!str_eq(digest, f->step.former_digest))
+            settle_foreign(p, f, digest);
+    }
+    return 0;
+}
+
 /* Absent before: only a registry that deletes tags by name can take it away again. The way by a
  * placeholder is never used on a final tag. */
 static int remove_again(struct publishing *p, struct flip *f, struct err *err)
@@ -180,13 +203,14 @@ static int remove_again(struct publishing *p, struct flip *f, struct err *err)
             p->arena, "it did not exist before, and this registry cannot delete a tag: %s",
             err->text);
     } else {
-        f->step.state = STEP_RESTORED;
         f->step.note = "removed again";
     }
     return 0;
 }
 
-/* What each tag shows decides: ours is taken back, the former one stays, a stranger's is left. */
+/* What each tag shows decides: ours is taken back, the former one stays, a stranger's is left.
+ * Only what shows the former one is restored, whatever was answered to a write: the rest is looked
+ * at again. */
 static int sort_for_restore(struct publishing *p, struct batch *writes, struct err *err)
 {
     struct batch b = batch_new(p);
@@ -223,7 +247,7 @@ static int sort_for_restore(struct publishing *p, struct batch *writes, struct e
     return 0;
 }
 
-int publishing_back(struct publishing *p, struct err *err)
+static int restore_round(struct publishing *p, struct err *err)
 {
     struct batch writes = batch_new(p);
     int rc = sort_for_restore(p, &writes, err);
@@ -231,7 +255,6 @@ int publishing_back(struct publishing *p, struct err *err)
     for (size_t i = 0; i < writes.n; i++) {
         struct flip *f = writes.flips[i];
         if (!writes.ops[i].failed) {
-            f->step.state = STEP_RESTORED;
             f->step.note = "the former digest is back";
         } else if (writes.ops[i].err.kind == ERR_TEMP) {
             *err = writes.ops[i].err;
@@ -243,6 +266,35 @@ int publishing_back(struct publishing *p, struct err *err)
         }
     }
     return rc;
+}
+
+static const struct flip *first_unrestored(const struct publishing *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct flip *f = &p->flips[i];
+        if (!f->stale && (f->step.state == STEP_PLANNED || f->step.state == STEP_DONE))
+            return f;
+    }
+    return NULL;
+}
+
+int publishing_back(struct publishing *p, struct err *err)
+{
+    int64_t pause = READBACK_FIRST_MS;
+    const struct flip *left = NULL;
+    for (int i = 0; i < LIMIT_READBACK_TRIES; i++) {
+        if (restore_round(p, err) < 0)
+            return -1;
+        left = first_unrestored(p);
+        if (!left)
+            return 0;
+        if (i) {
+            clock_sleep_ms(pause);
+            pause *= 4;
+        }
+    }
+    return err_set(err, ERR_TEMP, 0, "%s was put back, but the registry still shows %s there",
+                   left->full, left->step.new_digest);
 }
 
 /* A PUT by digest of bytes that are there already changes nothing that anybody sees, and needs the

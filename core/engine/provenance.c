@@ -41,8 +41,10 @@ static int check_tree(struct publishing *p, const struct staged *row, struct err
         str_eq(row->commit, p->event->list_commit))
         return 0;
     const char *tree = NULL;
-    if (intake_tree(p->engine, p->event, p->arena, &tree, err) < 0)
+    if (intake_tree(p->engine, p->event, p->arena, &tree, err) < 0) {
+        err->code = 0; /* not to be taken for a missing record */
         return err_wrap(err, "comparing the staged tree with the merged one");
+    }
     if (str_eq(tree, row->tree))
         return 0;
     return err_set(err, ERR_PERM, ESTALE,
@@ -91,10 +93,9 @@ int provenance_recorded(struct publishing *p, struct err *err)
 }
 
 /* The config digest of an image, or of an index's first child. */
-static int config_digest(struct publishing *p, const struct flip *f, const char **digest,
-                         struct err *err)
+static int config_digest(struct publishing *p, const struct flip *f, const struct kept_manifest *m,
+                         const char **digest, struct err *err)
 {
-    const struct kept_manifest *m = publishing_bytes(p, f->step.new_digest);
     struct manifest doc;
     *digest = NULL;
     if (manifest_parse(m->bytes, m->len, m->media_type, p->arena, &doc, err) < 0)
@@ -150,12 +151,13 @@ static int check_labels(struct publishing *p, const struct flip *f, const struct
     return 0;
 }
 
-static int check_config(struct publishing *p, const struct flip *f, struct err *err)
+static int check_config(struct publishing *p, const struct flip *f, const struct kept_manifest *m,
+                        struct err *err)
 {
     const char *digest;
     const void *bytes;
     size_t len;
-    if (config_digest(p, f, &digest, err) < 0)
+    if (config_digest(p, f, m, &digest, err) < 0)
         return -1;
     if (!digest)
         return 0;
@@ -188,19 +190,33 @@ static int check_immutable(struct publishing *p, struct flip *f, struct err *err
                    f->full, f->former_digest);
 }
 
+/* May the staged tag of a stale change go? Not when its labels say that it is somebody else's, and
+ * not when they could not be read: that fails nothing here. */
+static bool is_ours(struct publishing *p, const struct flip *f)
+{
+    struct err ignored = ERR_INIT;
+    struct registry_op op = publishing_op(f, REGISTRY_GET, f->staged_digest);
+    (void)registry_all(p->engine->registry, p->arena, &op, 1);
+    const struct kept_manifest m = {
+        .digest = op.digest, .media_type = op.media_type, .bytes = op.bytes, .len = op.len};
+    return !op.failed && !op.absent && check_config(p, f, &m, &ignored) == 0;
+}
+
 int provenance_check(struct publishing *p, struct err *err)
 {
     struct str_list checked = {0};
     for (size_t i = 0; i < p->n; i++) {
         struct flip *f = &p->flips[i];
-        if (f->stale)
+        if (f->stale) {
+            f->ours = !f->recorded && f->staged_digest && is_ours(p, f);
             continue;
+        }
         if (check_immutable(p, f, err) < 0)
             return -1;
         if (f->recorded || !f->staged_digest || str_in(f->step.new_digest, &checked))
             continue;
         *list_push(p->arena, &checked) = f->step.new_digest;
-        if (check_config(p, f, err) < 0)
+        if (check_config(p, f, publishing_bytes(p, f->step.new_digest), err) < 0)
             return -1;
     }
     return 0;

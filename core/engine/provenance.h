@@ -13,7 +13,7 @@
 int provenance_recorded(struct publishing *p, struct err *err);
 
 /* Once the bytes are at hand: labels of unrecorded images must not name another change, and
- * immutable tags must not move. */
+ * immutable tags must not move. For stale tags it fills `ours`. */
 int provenance_check(struct publishing *p, struct err *err);
 
 #endif

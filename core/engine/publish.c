@@ -14,7 +14,10 @@
 #include <errno.h>
 #include <stdarg.h>
 
-enum { BEGIN_TRIES = 5, END_TRIES = 5, STAGED_FRESH_MS = 2000, NOTES_MAX = 2000 };
+enum { BEGIN_TRIES = 5, END_TRIES = 5, NOTES_MAX = 2000 };
+
+/* Every tag that is not as it should be is named, however many. */
+#define NAMES_MAX MIB(1)
 
 /* ---- shared by the stages -------------------------------------------------------------------- */
 
@@ -146,39 +149,20 @@ static struct step_list fresh_steps(struct publishing *p, struct target **expect
     return steps;
 }
 
-/* Staged tags that may go: seen with the digest that is live now, or superseded by a newer one. */
-static struct cleanup_list list_cleanups(struct publishing *p)
+/* Of all bytes that were seen, those that the steps need. */
+static struct kept_manifest_list kept_of_steps(const struct publishing *p,
+                                               const struct step_list *steps)
 {
-    struct cleanup_list list = {0};
-    for (size_t i = 0; i < p->n; i++) {
-        const struct flip *f = &p->flips[i];
-        bool live = f->step.state == STEP_DONE || f->step.state == STEP_SAME;
-        const char *shown = f->plan ? f->staged_digest : f->step.new_digest;
-        const char *kept = f->stale ? f->target.applied : f->step.new_digest;
-        if (!f->step.staged_tag || !shown || !kept || !(f->stale || live) ||
-            (!f->stale && !str_eq(shown, f->step.new_digest)) ||
-            (f->recorded && !str_eq(shown, f->recorded)))
-            continue;
-        struct cleanup *c = list_push(p->arena, &list);
-        c->registry = f->step.registry;
-        c->name = f->step.name;
-        c->tag = f->step.staged_tag;
-        c->digest = shown;
-        c->kept_tag = f->step.tag;
-        c->kept_digest = kept;
-        c->task = p->task->id;
-        c->run_at = clock_now_ms();
+    struct kept_manifest_list kept = {0};
+    for (size_t i = 0; i < p->kept.n; i++) {
+        bool wanted = false;
+        list_each (const struct step, step, steps)
+            wanted = wanted || str_eq(step->new_digest, p->kept.at[i].digest) ||
+                     str_eq(step->former_digest, p->kept.at[i].digest);
+        if (wanted)
+            *list_push(p->arena, &kept) = p->kept.at[i];
     }
-    return list;
-}
-
-static bool staged_is_fresh(const struct publishing *p)
-{
-    int64_t now = clock_monotonic_ms();
-    for (size_t i = 0; i < p->n; i++)
-        if (p->flips[i].step.staged_tag && now - p->flips[i].staged_seen_ms > STAGED_FRESH_MS)
-            return false;
-    return true;
+    return kept;
 }
 
 /* The commit after the flips; a store in trouble is asked a few times, since what is live should
@@ -216,7 +200,7 @@ static size_t count_state(const struct publishing *p, enum step_state state)
 
 static const char *list_state(struct publishing *p, enum step_state state)
 {
-    struct strbuf names CLEANUP_STRBUF = STRBUF_INIT(NOTES_MAX);
+    struct strbuf names CLEANUP_STRBUF = STRBUF_INIT(NAMES_MAX);
     for (size_t i = 0; i < p->n; i++) {
         const struct flip *f = &p->flips[i];
         if (!f->stale && f->step.state == state)
@@ -318,11 +302,11 @@ static struct outcome flip_and_end(struct publishing *p, bool *settled)
     }
     p->task->live_at = clock_now_ms();
     struct outcome out = outcome_live(p);
-    struct cleanup_list cleanups = list_cleanups(p);
+    struct cleanup_list cleanups = retire_list(p);
     *settled = end_journal(p, &out, &cleanups, &err) == 0;
     if (!*settled)
         return outcome_later(p, TASK_FAILED, &err);
-    if (clean_run(p->engine, cleanups.at, cleanups.n, staged_is_fresh(p), p->arena, &err) < 0)
+    if (clean_run(p->engine, cleanups.at, cleanups.n, retire_fresh_until(p), p->arena, &err) < 0)
         log_warn("clean-ups are tried again later", "reason", err.text, NULL);
     return out;
 }
@@ -361,6 +345,16 @@ static struct outcome outcome_waiting(struct publishing *p, const struct err *er
     return out;
 }
 
+/* Another lane's journal on one of our tags is tried for as long as it takes, and so are we. */
+static struct outcome outcome_behind(const struct publishing *p, const struct err *err)
+{
+    int64_t now = clock_now_ms();
+    return (struct outcome){.state = TASK_FAILED,
+                            .run_at = now + retry_poll_ms(now - p->task->received_at),
+                            .reason = arena_strdup(p->arena, err->text),
+                            .patient = true};
+}
+
 /* One pass from order to journal. Returns true when `out` is final; false: look again. */
 static bool attempt_publish(struct publishing *p, struct outcome *out, bool *settled)
 {
@@ -385,9 +379,12 @@ static bool attempt_publish(struct publishing *p, struct outcome *out, bool *set
         return true;
     }
     struct step_list steps = fresh_steps(p, &expected);
-    if (store_journal_begin(p->engine->store, p->task, &steps, expected, &p->kept, &repeat, &err) <
+    const struct kept_manifest_list kept = kept_of_steps(p, &steps);
+    if (store_journal_begin(p->engine->store, p->task, &steps, expected, &kept, &repeat, &err) <
         0) {
-        *out = outcome_of_error(&err, p->task->attempt, p->arena);
+        *out = err.kind == ERR_TEMP && err.code == EBUSY
+                   ? outcome_behind(p, &err)
+                   : outcome_of_error(&err, p->task->attempt, p->arena);
         return err.code != EAGAIN;
     }
     if (repeat) {
@@ -470,9 +467,12 @@ struct outcome publish_resume(const struct engine *e, struct task *t, struct are
         out = outcome_later(&p, t->state == TASK_UNDOING ? TASK_UNDOING : TASK_FAILED, &err);
     } else {
         target_locks_take(e->locks, &p.names);
-        out = t->state == TASK_UNDOING
-                  ? undo(&p, t->reason ? t->reason : "a former run failed", settled)
-                  : flip_and_end(&p, settled);
+        if (t->state == TASK_UNDOING)
+            out = undo(&p, t->reason ? t->reason : "a former run failed", settled);
+        else if (publishing_look(&p, &err) < 0)
+            out = outcome_later(&p, TASK_FAILED, &err);
+        else
+            out = flip_and_end(&p, settled);
         target_locks_drop(e->locks, &p.names);
     }
     strbuf_release(&p.notes);

@@ -1,7 +1,7 @@
 /*
  * publishing.h - the state of one publication on its way, shared by the files that move it along:
- * resolve.c (where from), flip.c (there and back), publish.c (the order of things). Private to
- * those.
+ * resolve.c (where from), flip.c (there and back), retire.c (which staged tags go), publish.c (the
+ * order of things). Private to those.
  */
 #ifndef SLIPWAY_PUBLISHING_H
 #define SLIPWAY_PUBLISHING_H
@@ -21,7 +21,9 @@ struct flip {
     bool stale;                /* something newer is applied: this tag is left */
     const char *recorded;      /* digest that the gate recorded, NULL: none */
     const char *staged_digest; /* what the staged tag shows, NULL: it is absent */
-    int64_t staged_seen_ms;    /* when that was seen, monotonic */
+    const char *staged_type;
+    int64_t staged_seen_ms;    /* when that was seen, monotonic; 0: never */
+    bool ours;                 /* stale: the labels of what the staged tag shows were looked at */
     const char *former_digest; /* what the final tag shows before us, NULL: absent */
     const char *former_type;
     bool written;    /* PUT and not read back yet */
@@ -63,9 +65,18 @@ enum stage publishing_resolve(struct publishing *p, struct err *err);
 /* flip.c: writes and reads back. 0: every step is settled (done, same or foreign). -1: ERR_TEMP
  * leaves steps planned; anything else means undo. */
 int publishing_forward(struct publishing *p, struct err *err);
-/* Puts back what was there. 0: every step is settled (restored, foreign or stuck). -1: ERR_TEMP. */
+/* Before going on with what a crash or a former run left: what does each tag show now? A stranger
+ * may have been there meanwhile. -1: could not ask, ERR_TEMP. */
+int publishing_look(struct publishing *p, struct err *err);
+/* Puts back what was there, and reads it back. 0: every step is settled (restored, foreign or
+ * stuck). -1: ERR_TEMP. */
 int publishing_back(struct publishing *p, struct err *err);
 /* Proves the right to push to every repository before the first of several flips. */
 int publishing_prove(struct publishing *p, struct err *err);
+
+/* retire.c: staged tags that may go: seen with the digest that is live now, or superseded. */
+struct cleanup_list retire_list(struct publishing *p);
+/* How long what was seen at the staged tags is taken for true: their removal takes time, too. */
+int64_t retire_fresh_until(const struct publishing *p);
 
 #endif

@@ -60,6 +60,9 @@ static void first_round(struct publishing *p, struct round *r)
 static int take_answer(struct publishing *p, const struct registry_op *op, struct flip *f,
                        bool staged, struct err *err)
 {
+    /* A stale tag is only asked about for the sake of cleaning up, which fails no publication. */
+    if (op->failed && f->stale)
+        return 0;
     if (op->failed) {
         *err = op->err;
         return err_wrap(err, "reading %s:%s", f->repository, op->ref);
@@ -70,6 +73,7 @@ static int take_answer(struct publishing *p, const struct registry_op *op, struc
         return 0;
     if (staged) {
         f->staged_digest = op->digest;
+        f->staged_type = op->media_type;
     } else {
         f->former_digest = op->digest;
         f->former_type = op->media_type;
@@ -136,6 +140,28 @@ static int second_round(struct publishing *p, struct err *err)
         want_digest(p, &digests, owner, i, f->former_digest);
     }
     return digests.n ? fetch_digests(p, &digests, owner, err) : 0;
+}
+
+/* What a removal puts at a staged tag for a moment, or leaves there in trouble, is no image. Which
+ * of the unrecorded ones it is, only the bytes tell; those are wanted anyway. */
+static int drop_placeholders(struct publishing *p, struct err *err)
+{
+    struct str_list digests = {0};
+    size_t *owner = arena_alloc(p->arena, p->n * sizeof *owner);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct flip *f = &p->flips[i];
+        if (!f->stale && !f->recorded && str_eq(f->staged_type, MANIFEST_OCI_INDEX))
+            want_digest(p, &digests, owner, i, f->staged_digest);
+    }
+    if (digests.n && fetch_digests(p, &digests, owner, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->n; i++) {
+        struct flip *f = &p->flips[i];
+        const struct kept_manifest *m = publishing_bytes(p, f->staged_digest);
+        if (!f->recorded && m && manifest_is_placeholder(m->bytes, m->len))
+            f->staged_digest = NULL;
+    }
+    return 0;
 }
 
 /* An unrecorded image that is gone from its staged tag may have been published already by a run
@@ -231,7 +257,7 @@ enum stage publishing_resolve(struct publishing *p, struct err *err)
     for (size_t i = 0; i < round.n; i++)
         if (take_answer(p, &round.ops[i], &p->flips[round.owner[i]], round.staged[i], err) < 0)
             return STAGE_FAILED;
-    if (choose_digests(p, &missing, &wanted, &names, err) < 0)
+    if (drop_placeholders(p, err) < 0 || choose_digests(p, &missing, &wanted, &names, err) < 0)
         return STAGE_FAILED;
     if (missing)
         return missing_sources(p, missing, wanted, names.buf, err);

@@ -23,7 +23,11 @@ struct item {
     enum item_kind kind;
     bool started;
     struct arena arena;
-    struct task task; /* ITEM_CLEAN: unused */
+    struct task task; /* ITEM_CLEAN: unused. Its thread's own from hand-over on */
+    /* What the loop compares meanwhile: */
+    int64_t id;
+    int64_t delivery;
+    const char *lane;
 };
 
 struct worker {
@@ -64,9 +68,7 @@ static void end_item(struct worker *w, struct item *item)
 static bool run_cleanups(const struct engine *e, struct arena *a)
 {
     struct err err = ERR_INIT;
-    struct cleanup_list due = {0};
-    if (store_cleanups_due(e->store, clock_now_ms(), LIMIT_ROWS, a, &due, &err) == 0 &&
-        clean_run(e, due.at, due.n, false, a, &err) == 0)
+    if (clean_due(e, a, &err) == 0)
         return true;
     log_error("clean-ups could not be stored; tried again", "reason", err.text, NULL);
     return false;
@@ -120,8 +122,8 @@ static bool is_in_flight(struct worker *w, int64_t task, int64_t delivery, const
     bool found = false;
     (void)pthread_mutex_lock(&w->mutex);
     for (const struct item *i = w->items; i && !found; i = i->next)
-        found = (task && i->task.id == task) || (delivery && i->task.delivery == delivery) ||
-                (lane && str_eq(i->task.lane, lane));
+        found = (task && i->id == task) || (delivery && i->delivery == delivery) ||
+                (lane && str_eq(i->lane, lane));
     (void)pthread_mutex_unlock(&w->mutex);
     return found;
 }
@@ -138,6 +140,9 @@ static bool is_cleaning(struct worker *w)
 
 static void hand_over(struct worker *w, struct item *item)
 {
+    item->id = item->task.id;
+    item->delivery = item->task.delivery;
+    item->lane = item->task.lane;
     (void)pthread_mutex_lock(&w->mutex);
     struct item **link = &w->items;
     while (*link)
@@ -156,7 +161,8 @@ static void drop_item(struct item *item)
 
 /* ---- deliveries ------------------------------------------------------------------------------ */
 
-/* Everything but the one task of a quiet lane is written down first. */
+/* Everything but the one task of a quiet lane is written down first. The last commit settles the
+ * delivery: whatever comes before it is done again when it fails. */
 static int store_sorted(const struct engine *e, const struct delivery *d, struct delivered *s,
                         struct err *err)
 {
@@ -165,7 +171,9 @@ static int store_sorted(const struct engine *e, const struct delivery *d, struct
         const char *ref = event->tag ? event->tag : event->branch;
         char full[LIMIT_REF + 16];
         (void)snprintf(full, sizeof full, "refs/%s/%s", event->tag ? "tags" : "heads", ref);
-        if (store_ref_deleted(e->store, d->id, event->forge, event->project, full, err) < 0)
+        bool last = event + 1 == s->deleted.at + s->deleted.n && !s->staged.n && !s->tasks.n;
+        if (store_ref_deleted(e->store, last ? d->id : 0, event->forge, event->project, full, err) <
+            0)
             return -1;
     }
     list_each (const struct event, event, &s->staged)
@@ -208,7 +216,8 @@ static bool take_delivery(struct worker *w, struct item *item, const struct deli
         log_error("a delivery could not be settled; it is taken up again", "reason", err.text,
                   NULL);
     drop_item(item);
-    return rc == 0;
+    /* What is wrong with this one delivery alone must not stand before all others. */
+    return rc == 0 || err.kind != ERR_TEMP;
 }
 
 static bool take_deliveries(struct worker *w)

@@ -288,7 +288,10 @@ static struct js *sample_body(const struct event *e, int64_t now_s, struct arena
         js_put_str(item, "digest", image->digest);
         js_push(images, item);
     }
-    js_put(v, "images", images);
+    if (e->images.n)
+        js_put(v, "images", images);
+    else
+        js_free(images);
     struct event checked = {0};
     if (!kind)
         (void)err_set(err, ERR_INPUT, 0, "there is no kind for \"%s\" in the generic form",

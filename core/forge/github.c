@@ -304,17 +304,17 @@ static struct js *sample_push(const struct event *e, struct arena *a)
 
 /* Which event tells each kind, and what it cannot do without. */
 static const struct github_sample {
-    enum event_kind kind;
     const char *name;
+    enum event_kind kind;
     bool change, ref, commit;
 } samples[] = {
-    {EVENT_MERGED, "pull_request", true, true, true},
-    {EVENT_CLOSED, "pull_request", true, true, true},
-    {EVENT_OPENED, "pull_request", true, true, true},
-    {EVENT_TAG, "push", false, true, true},
-    {EVENT_TAG_DELETED, "push", false, true, false},
-    {EVENT_BRANCH, "push", false, true, true},
-    {EVENT_BRANCH_DELETED, "push", false, true, false},
+    {"pull_request", EVENT_MERGED, true, true, true},
+    {"pull_request", EVENT_CLOSED, true, true, true},
+    {"pull_request", EVENT_OPENED, true, true, true},
+    {"push", EVENT_TAG, false, true, true},
+    {"push", EVENT_TAG_DELETED, false, true, false},
+    {"push", EVENT_BRANCH, false, true, true},
+    {"push", EVENT_BRANCH_DELETED, false, true, false},
 };
 
 /* The event's body; NULL with ERR_INPUT that names what is missing. */

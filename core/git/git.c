@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/git/git_cache.h"
+#include "core/git/git_memory.h"
 
 #include <errno.h>
 
@@ -16,6 +17,7 @@ struct git *git_new(const struct git_opts *opts, struct err *err)
     }
     struct git *g = xcalloc(1, sizeof *g);
     g->cache_dir = xstrdup(opts->cache_dir);
+    g->memory = git_memory_new();
     return g;
 }
 
@@ -23,6 +25,7 @@ void git_free(struct git *g)
 {
     if (!g)
         return;
+    git_memory_free(g->memory);
     free(g->cache_dir);
     free(g);
 }
@@ -203,6 +206,7 @@ int git_read_file(struct git *g, const struct git_remote *r, const char *commit,
     if (open_and_read(&repo, g, r, commit, more, &result, &scratch, &head, err) < 0 ||
         judge_file(&repo, &result, path, commit, &scratch, &file, &absent, err) < 0)
         return err_wrap(err, "read %s", path);
+    git_memory_commit(g->memory, commit, head.data, head.len);
     *missing = absent;
     *content = absent ? NULL : arena_strndup(a, file.data, file.len);
     *len = absent ? 0 : file.len;

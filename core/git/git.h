@@ -43,7 +43,7 @@ int git_read_file(struct git *g, const struct git_remote *r, const char *commit,
 int git_resolve_tag(struct git *g, const struct git_remote *r, const char *tag, struct arena *a,
                     const char **commit, struct err *err);
 
-/* The branch that HEAD names; NULL when detached or unborn. */
+/* The branch that HEAD names; NULL when detached or unborn. Up to five minutes old. */
 int git_default_branch(struct git *g, const struct git_remote *r, struct arena *a,
                        const char **branch, struct err *err);
 
@@ -56,7 +56,8 @@ int git_tree(struct git *g, const struct git_remote *r, const char *commit, stru
 
 /* How `mine` is related to `applied`. Fetches commits only (--filter=tree:0, never --depth: a
  * shallow history answers wrongly) into a cache of its own. A commit that the remote no longer
- * has (a rewritten branch) is ANCESTRY_DIVERGED. */
+ * has (a rewritten branch) is ANCESTRY_DIVERGED. No process is started where the commits that
+ * git_read_file has read say it already. */
 int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, const char *applied,
                  enum ancestry *out, struct err *err);
 

@@ -4,6 +4,8 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/git/git_cache.h"
+#include "core/git/git_memory.h"
+#include "core/os/clock.h"
 
 static void cleanup_repo(struct git_repo *repo)
 {
@@ -59,9 +61,14 @@ int git_default_branch(struct git *g, const struct git_remote *r, struct arena *
     const char *list[] = {"--quiet", "--symref", "--end-of-options", "origin", "HEAD"};
     struct str_list args = {list, ARRAY_LEN(list), ARRAY_LEN(list)};
     const char *text;
+    *branch = git_memory_branch(g->memory, r->url, clock_monotonic_ms(), a);
+    if (*branch)
+        return 0;
     if (ls_remote(g, r, &args, a, &text, err) < 0)
         return -1;
     *branch = git_lsremote_head(a, text);
+    if (*branch)
+        git_memory_set_branch(g->memory, r->url, *branch, clock_monotonic_ms());
     return 0;
 }
 
@@ -145,6 +152,10 @@ int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, co
         return err_set(err, ERR_INPUT, 0, "two commit ids of different kinds (SHA-1 and SHA-256)");
     if (str_eq(mine, applied)) {
         *out = ANCESTRY_SAME;
+        return 0;
+    }
+    if (git_memory_descends(g->memory, mine, applied)) {
+        *out = ANCESTRY_DESCENDANT;
         return 0;
     }
     struct git_repo repo CLEANUP(cleanup_repo) = GIT_REPO_INIT;

@@ -10,8 +10,11 @@
 #include "core/git/git_argv.h"
 #include "core/os/proc.h"
 
+struct git_memory;
+
 struct git {
     char *cache_dir;
+    struct git_memory *memory;
 };
 
 enum git_kind {

@@ -165,16 +165,16 @@ int sql_script(struct sql *db, const char *text, struct err *err)
     return 0;
 }
 
-static int sql_prepare(struct sql *db, const char *text, struct sql_stmt **out, struct err *err)
+static struct sql_stmt *sql_prepare(struct sql *db, const char *text, struct err *err)
 {
     for (size_t i = 0; i < db->n; i++)
-        if (db->stmts[i]->text == text) {
-            *out = db->stmts[i];
-            return 0;
-        }
+        if (db->stmts[i]->text == text)
+            return db->stmts[i];
     sqlite3_stmt *raw = NULL;
-    if (sqlite3_prepare_v3(db->raw, text, -1, SQLITE_PREPARE_PERSISTENT, &raw, NULL) != SQLITE_OK)
-        return sql_failed(db, err);
+    if (sqlite3_prepare_v3(db->raw, text, -1, SQLITE_PREPARE_PERSISTENT, &raw, NULL) != SQLITE_OK) {
+        (void)sql_failed(db, err);
+        return NULL;
+    }
     if (db->n == db->cap) {
         db->cap = db->cap ? db->cap * 2 : 32;
         db->stmts = xreallocarray(db->stmts, db->cap, sizeof(struct sql_stmt *));
@@ -182,8 +182,7 @@ static int sql_prepare(struct sql *db, const char *text, struct sql_stmt **out, 
     struct sql_stmt *q = xcalloc(1, sizeof *q);
     *q = (struct sql_stmt){.text = text, .raw = raw, .db = db};
     db->stmts[db->n++] = q;
-    *out = q;
-    return 0;
+    return q;
 }
 
 static int sql_bind(sqlite3_stmt *raw, int at, const struct sql_value *v)
@@ -205,8 +204,8 @@ static int sql_bind(sqlite3_stmt *raw, int at, const struct sql_value *v)
 int sql_query(struct sql *db, const char *text, struct sql_values values, struct sql_stmt **out,
               struct err *err)
 {
-    struct sql_stmt *q = NULL;
-    if (sql_prepare(db, text, &q, err))
+    struct sql_stmt *q = sql_prepare(db, text, err);
+    if (!q)
         return -1;
     if (q->in_use)
         return err_set(err, ERR_BUG, EBUSY, "a statement is used inside itself");
@@ -297,7 +296,7 @@ const void *sql_col_blob(struct sql_stmt *q, int column, struct arena *a, size_t
     if (!bytes && sqlite3_column_type(q->raw, column) == SQLITE_NULL)
         return NULL;
     char *copy = arena_alloc(a, *len + 1); /* callers may print it */
-    if (*len)
+    if (bytes)
         memcpy(copy, bytes, *len);
     return copy;
 }

@@ -131,6 +131,7 @@ int commit_write(struct commit *c, commit_fn *fn, void *ctx, struct err *err)
         return refuse_broken(err);
     (void)pthread_mutex_lock(&c->queue);
     *c->tail = &op;
+    /* cppcheck-suppress autoVariables ; the queue lets go of it before it is done */
     c->tail = &op.next;
     c->waiting++;
     while (!op.done) {

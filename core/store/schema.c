@@ -1,7 +1,5 @@
 #include "core/store/schema.h"
 
-#include "core/base/mem.h"
-
 #include <errno.h>
 
 /* "SLPY": tells our files from other programs' databases. */

@@ -1,7 +1,6 @@
 #include "core/store/store_internal.h"
 
 #include "core/lib/crypt.h"
-#include "core/os/clock.h"
 
 #include <errno.h>
 

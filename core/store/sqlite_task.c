@@ -1,6 +1,5 @@
 #include "core/store/store_internal.h"
 
-#include "core/base/str.h"
 #include "core/os/clock.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 #include "core/store/store_internal.h"
 
-#include "core/base/str.h"
 #include "core/os/clock.h"
 
 /* A task that may be claimed: ready, and nobody else's steps are unfinished in its lane. */

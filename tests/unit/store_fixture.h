@@ -109,4 +109,58 @@ static UNUSED struct task fixture_task(const char *key, int64_t delivery)
     };
 }
 
+#define REG "registry.example.org"
+
+/* A journal of n tags a, b, c ... of one repository, all moved to a digest. */
+struct journal {
+    struct step step[8];
+    struct step_list steps;
+    struct target expected[8];
+};
+
+static UNUSED void journal_make(struct fixture *f, struct journal *p, const char *tags,
+                                const char *digest)
+{
+    *p = (struct journal){0};
+    size_t n = strlen(tags);
+    for (size_t i = 0; i < n; i++) {
+        p->step[i] = (struct step){
+            .registry = REG,
+            .name = "team/app",
+            .tag = arena_printf(&f->a, "%c", tags[i]),
+            .staged_tag = arena_printf(&f->a, "change_7_%c", tags[i]),
+            .new_digest = digest,
+            .new_type = "type",
+            .former_digest = i ? "sha256:former" : NULL,
+        };
+        p->expected[i] =
+            (struct target){.registry = REG, .name = "team/app", .tag = p->step[i].tag};
+    }
+    p->steps = (struct step_list){.at = p->step, .n = n};
+    ok(f, store_targets_get(f->s, p->expected, n, &f->a, &f->err));
+}
+
+static UNUSED int journal_begin(struct fixture *f, struct task *t, struct journal *p, bool *repeat)
+{
+    struct kept_manifest kept[] = {
+        {.digest = p->step[0].new_digest, .media_type = "type", .bytes = "new", .len = 3},
+        {.digest = "sha256:former", .media_type = "type", .bytes = "old\0", .len = 4},
+    };
+    struct kept_manifest_list list = {.at = kept, .n = ARRAY_LEN(kept)};
+    return store_journal_begin(f->s, t, &p->steps, p->expected, &list, repeat, &f->err);
+}
+
+static UNUSED void journal_states(struct journal *p, enum step_state state)
+{
+    for (size_t i = 0; i < p->steps.n; i++)
+        p->step[i].state = state;
+}
+
+static UNUSED int journal_end(struct fixture *f, struct task *t, struct journal *p,
+                              enum task_state state)
+{
+    t->state = state;
+    return store_journal_end(f->s, t, &p->steps, NULL, &f->err);
+}
+
 #endif

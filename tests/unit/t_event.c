@@ -211,7 +211,8 @@ static void texts(void **state)
     assert_string_equal(event_text(&a, "a\nb\tc\x1b[0m\x7f"), "a b c [0m ");
     char *s = repeated(&a, 'a', LIMIT_EVENT_TEXT + 40);
     assert_int_equal(strlen(event_text(&a, s)), LIMIT_EVENT_TEXT);
-    memcpy(s + LIMIT_EVENT_TEXT - 1, "\xe2\x82\xac", 3);
+    static const char euro[3] = {'\xe2', '\x82', '\xac'};
+    memcpy(s + LIMIT_EVENT_TEXT - 1, euro, sizeof euro);
     assert_int_equal(strlen(event_text(&a, s)), LIMIT_EVENT_TEXT - 1);
     struct event e = {.title = event_text(&a, s)};
     assert_int_equal(event_validate(&e, NULL), 0);

@@ -143,12 +143,53 @@ static void test_removal_refused_by_rights(void **state)
     client_close(&c);
 }
 
+/* A final tag is untied by its name or not at all: no placeholder is ever put there. */
+static void test_untag(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *config, *tag;
+        int rc;
+        enum registry_removal out;
+        const char *requests;
+        bool stays;
+    } table[] = {
+        {"{\"tag_delete\":202}", "latest", 0, REMOVAL_DONE, "DELETE HEAD", false},
+        {"{\"tag_delete\":202}", "absent", 0, REMOVAL_GONE, "DELETE HEAD", false},
+        {"{\"tag_delete\":400}", "latest", 0, REMOVAL_NO_WAY, "DELETE", true},
+        {"{\"tag_delete\":405}", "latest", 0, REMOVAL_NO_WAY, "DELETE", true},
+        {"{\"tag_delete\":404}", "latest", 0, REMOVAL_NO_WAY, "DELETE HEAD", true},
+        {"{\"tag_delete\":202,\"tag_delete_removes\":false}", "latest", 0, REMOVAL_NO_WAY,
+         "DELETE HEAD", true},
+        {"{\"tag_delete\":503}", "latest", -1, 99, "DELETE", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct client c;
+        struct err err = ERR_INIT;
+        enum registry_removal out = (enum registry_removal)99;
+        const char *digest = fresh(f, &a, table[i].config);
+        client_open(&c, f->fake.host, NULL, NULL);
+        print_message("%s %s\n", table[i].config, table[i].tag);
+        assert_int_equal(
+            registry_untag(c.registry, &a, f->fake.host, NAME, table[i].tag, &out, &err),
+            table[i].rc);
+        assert_int_equal(out, table[i].out);
+        assert_string_equal(requests(&a, &f->fake), table[i].requests);
+        struct registry_op op = ask(&c, &a, REGISTRY_HEAD, NAME, table[i].tag);
+        assert_int_equal(op.absent, !table[i].stays);
+        assert_string_equal(ask(&c, &a, REGISTRY_HEAD, NAME, "staged").digest, digest);
+        client_close(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_removal_ways),
         cmocka_unit_test(test_removal_cut_short),
         cmocka_unit_test(test_removal_refused_by_rights),
+        cmocka_unit_test(test_untag),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,0 +1,43 @@
+/* Which staged tags go once their publication is live: the last part of publishing.h. */
+#include "core/engine/publishing.h"
+
+#include "core/base/str.h"
+#include "core/os/clock.h"
+
+enum { STAGED_FRESH_MS = 2000 };
+
+struct cleanup_list retire_list(struct publishing *p)
+{
+    struct cleanup_list list = {0};
+    for (size_t i = 0; i < p->n; i++) {
+        const struct flip *f = &p->flips[i];
+        bool live = f->step.state == STEP_DONE || f->step.state == STEP_SAME;
+        const char *shown = f->plan ? f->staged_digest : f->step.new_digest;
+        const char *kept = f->stale ? f->target.applied : f->step.new_digest;
+        if (!f->step.staged_tag || !shown || !kept || !(f->stale || live) ||
+            (!f->stale && !str_eq(shown, f->step.new_digest)) ||
+            (f->recorded ? !str_eq(shown, f->recorded) : f->stale && !f->ours))
+            continue;
+        struct cleanup *c = list_push(p->arena, &list);
+        c->registry = f->step.registry;
+        c->name = f->step.name;
+        c->tag = f->step.staged_tag;
+        c->digest = shown;
+        c->kept_tag = f->step.tag;
+        c->kept_digest = kept;
+        c->task = p->task->id;
+        c->run_at = clock_now_ms();
+    }
+    return list;
+}
+
+int64_t retire_fresh_until(const struct publishing *p)
+{
+    int64_t until = INT64_MAX;
+    for (size_t i = 0; i < p->n; i++) {
+        int64_t end = p->flips[i].staged_seen_ms + STAGED_FRESH_MS;
+        if (p->flips[i].step.staged_tag && end < until)
+            until = p->flips[i].staged_seen_ms ? end : 0;
+    }
+    return until;
+}

@@ -22,12 +22,12 @@ static int find_forge(const struct engine *e, const struct event *event,
     return 0;
 }
 
-static struct git_remote remote_of(const struct forge_conf *conf, const struct event *event,
-                                   struct arena *a)
+static struct git_remote remote_of(const struct forge_conf *conf, const struct forge *forge,
+                                   const struct event *event, struct arena *a)
 {
     return (struct git_remote){
         .url = forge_git_url(conf, event->project, a),
-        .username = conf->username,
+        .username = conf->username || !conf->token ? conf->username : forge->git_username,
         .password = conf->password ? conf->password : conf->token,
         .ca_file = conf->ca_file,
     };
@@ -59,10 +59,11 @@ static enum forge_step converse(const struct engine *e, forge_step_fn *step,
     return FORGE_FAILED;
 }
 
-static int git_confirm(const struct engine *e, const struct forge_conf *conf, struct event *event,
-                       struct arena *a, struct err *err)
+static int git_confirm(const struct engine *e, const struct forge_conf *conf,
+                       const struct forge *forge, struct event *event, struct arena *a,
+                       struct err *err)
 {
-    struct git_remote remote = remote_of(conf, event, a);
+    struct git_remote remote = remote_of(conf, forge, event, a);
     const char *commit = NULL;
     if (event->kind != EVENT_TAG)
         return 0;
@@ -71,7 +72,7 @@ static int git_confirm(const struct engine *e, const struct forge_conf *conf, st
     if (!commit)
         return err_set(err, ERR_PERM, ENOENT, "tag '%s' is not in %s any more", event->tag,
                        event->project);
-    event->order_commit = event->list_commit = commit;
+    event->order_commit = event->list_commit = event->staged_commit = commit;
     return 0;
 }
 
@@ -86,7 +87,7 @@ int intake_confirm(const struct engine *e, struct event *event, struct arena *a,
     struct forge_dialogue d = {
         .conf = conf, .arena = a, .event = event, .now_s = clock_now_ms() / 1000};
     enum forge_step result = converse(e, forge->confirm, &d, err);
-    if (result == FORGE_USE_GIT && git_confirm(e, conf, event, a, err) < 0)
+    if (result == FORGE_USE_GIT && git_confirm(e, conf, forge, event, a, err) < 0)
         return -1;
     if (result == FORGE_FAILED)
         return -1;
@@ -114,7 +115,7 @@ static int read_bytes(const struct engine *e, const struct event *event, struct 
         *missing = d.missing;
         return 0;
     case FORGE_USE_GIT: {
-        struct git_remote remote = remote_of(conf, event, a);
+        struct git_remote remote = remote_of(conf, forge, event, a);
         return git_read_file(e->git, &remote, event->list_commit, IMAGEFILE_NAME, a, content, len,
                              missing, err);
     }
@@ -141,12 +142,15 @@ int intake_list(const struct engine *e, const struct event *event, struct arena 
         return 0;
     struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(KIB(64));
     diag_format(&diags, &text);
-    return err_set(err, ERR_CONFIG, 0, "%s at %.12s: %zu error%s\n%s", event->project,
+    for (size_t i = 0; i < text.len; i++)
+        if (text.buf[i] == '\n')
+            text.buf[i] = i + 1 < text.len ? ';' : '\0';
+    return err_set(err, ERR_CONFIG, 0, "%s at %.12s: %zu error%s: %s", event->project,
                    event->list_commit, diags.errors, diags.errors == 1 ? "" : "s", text.buf);
 }
 
-/* Where nobody said which branch is the default one, the remote's HEAD does. Only asked when the
- * image list leaves it open; a forge with an API whose git we cannot read leaves it unknown. */
+/* Where nobody said which branch is the default one, the forge or the remote's HEAD does. Only
+ * asked when the image list leaves it open. */
 static int default_branch(const struct engine *e, const struct event *event,
                           const struct imagefile *file, struct arena *a, const char **branch,
                           struct err *err)
@@ -158,21 +162,28 @@ static int default_branch(const struct engine *e, const struct event *event,
     const struct forge *forge;
     if (find_forge(e, event, &conf, &forge, err) < 0)
         return -1;
-    struct git_remote remote = remote_of(conf, event, a);
-    if (!remote.url)
+    struct event copy = *event;
+    struct forge_dialogue d = {
+        .conf = conf, .arena = a, .event = &copy, .now_s = clock_now_ms() / 1000};
+    struct git_remote remote = remote_of(conf, forge, event, a);
+    switch (converse(e, forge->head, &d, err)) {
+    case FORGE_DONE:
+        *branch = d.head;
         return 0;
-    if (git_default_branch(e->git, &remote, a, branch, err) == 0)
-        return 0;
-    *branch = NULL;
-    return forge->git_ancestry ? -1 : 0;
+    case FORGE_USE_GIT:
+        return git_default_branch(e->git, &remote, a, branch, err);
+    default:
+        return -1;
+    }
 }
 
 /* A literal pattern names one branch; the tagged commit may also be on the default branch. */
 static int tag_is_on_branch(const struct engine *e, const struct forge_conf *conf,
-                            const struct event *event, const struct policy_project *policy,
-                            struct arena *a, bool *on, struct err *err)
+                            const struct forge *forge, const struct event *event,
+                            const struct policy_project *policy, struct arena *a, bool *on,
+                            struct err *err)
 {
-    struct git_remote remote = remote_of(conf, event, a);
+    struct git_remote remote = remote_of(conf, forge, event, a);
     struct str_list names = {0};
     const char *head = event->default_branch;
     if (!head && git_default_branch(e->git, &remote, a, &head, err) < 0)
@@ -202,7 +213,7 @@ static int check_tag(const struct engine *e, const struct event *event,
     const struct forge *forge;
     bool on;
     if (find_forge(e, event, &conf, &forge, err) < 0 ||
-        tag_is_on_branch(e, conf, event, policy, a, &on, err) < 0)
+        tag_is_on_branch(e, conf, forge, event, policy, a, &on, err) < 0)
         return -1;
     if (on)
         return 0;
@@ -223,7 +234,8 @@ int intake_plan(const struct engine *e, struct event *event, struct arena *a, st
                             .policy = policy,
                             .knows_registry = engine_knows_registry,
                             .ctx = e->registry};
-    if (policy) {
+    enum pipeline pipeline;
+    if (policy && plan_pipeline(event->kind, &pipeline)) {
         if (intake_confirm(e, event, a, err) < 0 || intake_list(e, event, a, &in.file, err) < 0 ||
             default_branch(e, event, in.file, a, &in.default_branch, err) < 0)
             return -1;
@@ -242,7 +254,7 @@ int intake_tree(const struct engine *e, const struct event *event, struct arena 
     struct event copy = *event;
     struct forge_dialogue d = {
         .conf = conf, .arena = a, .event = &copy, .now_s = clock_now_ms() / 1000};
-    struct git_remote remote = remote_of(conf, event, a);
+    struct git_remote remote = remote_of(conf, forge, event, a);
     switch (converse(e, forge->tree, &d, err)) {
     case FORGE_DONE:
         *tree = d.tree;
@@ -254,17 +266,33 @@ int intake_tree(const struct engine *e, const struct event *event, struct arena 
     }
 }
 
-int intake_ancestry(const struct engine *e, const struct event *event, const char *mine,
-                    const char *applied, enum ancestry *out, struct err *err)
+int intake_ancestry(const struct engine *e, const struct event *event, const struct order_key *mine,
+                    const struct order_key *applied, enum ancestry *out, struct err *err)
 {
     const struct forge_conf *conf;
     const struct forge *forge;
     *out = ANCESTRY_NOT_ASKED;
     if (find_forge(e, event, &conf, &forge, err) < 0)
         return -1;
-    if (!forge->git_ancestry)
+    if (forge->own_clock && mine->happened_at && applied->happened_at &&
+        mine->happened_at != applied->happened_at)
         return 0;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct git_remote remote = remote_of(conf, event, &a);
-    return git_ancestry(e->git, &remote, mine, applied, out, err);
+    struct event copy = *event;
+    struct forge_dialogue d = {.conf = conf,
+                               .arena = &a,
+                               .event = &copy,
+                               .mine = mine->commit,
+                               .applied = applied->commit,
+                               .now_s = clock_now_ms() / 1000};
+    struct git_remote remote = remote_of(conf, forge, event, &a);
+    switch (converse(e, forge->ancestry, &d, err)) {
+    case FORGE_DONE:
+        *out = d.related;
+        return 0;
+    case FORGE_USE_GIT:
+        return git_ancestry(e->git, &remote, mine->commit, applied->commit, out, err);
+    default:
+        return -1;
+    }
 }

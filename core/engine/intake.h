@@ -26,9 +26,10 @@ int intake_plan(const struct engine *e, struct event *event, struct arena *a, st
 int intake_tree(const struct engine *e, const struct event *event, struct arena *a,
                 const char **tree, struct err *err);
 
-/* How two commits of the event's project are related; ANCESTRY_NOT_ASKED where this forge has
- * no way that is used for it. */
-int intake_ancestry(const struct engine *e, const struct event *event, const char *mine,
-                    const char *applied, enum ancestry *out, struct err *err);
+/* How the commits of two keys of the event's project are related. ANCESTRY_NOT_ASKED where the
+ * forge's own merge times tell already. */
+int intake_ancestry(const struct engine *e, const struct event *event,
+                    const struct order_key *mine, const struct order_key *applied,
+                    enum ancestry *out, struct err *err);
 
 #endif

@@ -77,8 +77,7 @@ static int compare_order(struct publishing *p, struct flip *f, struct err *err)
     if (!f->target.order.project)
         return 0;
     if (order_wants_ancestry(mine, &f->target.order) &&
-        intake_ancestry(p->engine, p->event, mine->commit, f->target.order.commit, &f->ancestry,
-                        err) < 0)
+        intake_ancestry(p->engine, p->event, mine, &f->target.order, &f->ancestry, err) < 0)
         return err_wrap(err, "asking how %.12s and %.12s are related", mine->commit,
                         f->target.order.commit);
     if (order_compare(mine, &f->target.order, f->ancestry) != ORDER_STALE)

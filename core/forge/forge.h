@@ -57,6 +57,7 @@ struct forge_dialogue {
     size_t content_len;
     bool missing;     /* file: the commit is there, the file is not */
     const char *tree; /* tree: of event->list_commit */
+    const char *head; /* head: the project's default branch, NULL when it has none */
     const char *mine; /* ancestry, set by the engine: two commits of event->project */
     const char *applied;
     enum ancestry related; /* ancestry: how they are related */
@@ -68,7 +69,10 @@ typedef enum forge_step forge_step_fn(struct forge_dialogue *d, const struct htt
 
 struct forge {
     const char *type;
-    bool git_ancestry; /* which of two commits is newer is asked of plain git */
+    /* happened_at comes from the forge's own clock: which of two commits is newer is only asked
+     * where their times do not tell. */
+    bool own_clock;
+    const char *git_username; /* for git over https with conf->token; NULL: conf->username */
     /* What stands before "/<project>" in the clone URLs of callers with a user name, when they are
      * derived from conf->url; NULL: nothing. */
     const char *git_auth_path;
@@ -91,6 +95,7 @@ struct forge {
     forge_step_fn *confirm;  /* completes an event with confirm set: re-reads the change, peels */
     forge_step_fn *file;     /* one file at event->list_commit */
     forge_step_fn *tree;     /* the git tree of event->list_commit */
+    forge_step_fn *head;     /* the default branch; NULL: plain git knows */
     forge_step_fn *ancestry; /* relates d->mine to d->applied; a lost commit is DIVERGED */
 
     /* Makes and signs the request that this forge would send for an event: send-test-hook. e NULL

@@ -333,7 +333,6 @@ static const char *const generic_headers[] = {
 
 const struct forge forge_generic = {
     .type = "git",
-    .git_ancestry = true,
     .verify = generic_verify,
     .classify = generic_classify,
     .delivery_id = signature_standard_id,

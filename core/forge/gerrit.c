@@ -319,7 +319,7 @@ static const char *const gerrit_headers[] = {
 
 const struct forge forge_gerrit = {
     .type = "gerrit",
-    .git_ancestry = true,
+    .own_clock = true,
     .git_auth_path = "/a",
     .verify = gerrit_verify,
     .classify = gerrit_classify,
@@ -328,6 +328,7 @@ const struct forge forge_gerrit = {
     .parse = gerrit_parse,
     .confirm = gerrit_confirm,
     .file = gerrit_file,
+    .head = gerrit_head,
     .tree = forge_use_git,
     .sample = gerrit_sample,
 };

@@ -304,3 +304,27 @@ enum forge_step gerrit_file(struct forge_dialogue *d, const struct http_resp *la
     d->missing = true;
     return FORGE_DONE;
 }
+
+enum forge_step gerrit_head(struct forge_dialogue *d, const struct http_resp *last,
+                            struct http_req *next, struct err *err)
+{
+    if (!event_project_ok(d->event->project))
+        return dialogue_never(err, "the event names no project");
+    if (!last)
+        return ask(d, STAGE_FIRST, arena_printf(d->arena, "projects/%s/HEAD", escaped_project(d)),
+                   true, next);
+    const char *what = arena_printf(d->arena, "the default branch of %s", d->event->project);
+    if (!dialogue_ok(last, what, err))
+        return FORGE_FAILED;
+    /* The answer is a bare JSON string, not an object. */
+    const char *text = str_after(last->body, XSSI_PREFIX);
+    CLEANUP_JS struct js *v = text ? js_parse(text, strlen(text), NULL) : NULL;
+    const char *ref = js_str(v, "");
+    if (!ref) {
+        (void)err_set(err, ERR_TEMP, 0, "%s: the answer is not understood", what);
+        return FORGE_FAILED;
+    }
+    const char *branch = str_after(ref, "refs/heads/");
+    d->head = event_ref_ok(branch) ? arena_strdup(d->arena, branch) : NULL;
+    return FORGE_DONE;
+}

@@ -388,7 +388,8 @@ static const char *const github_headers[] = {
 
 const struct forge forge_github = {
     .type = "github",
-    .git_ancestry = false,
+    .own_clock = true,
+    .git_username = "x-access-token",
     .verify = github_verify,
     .classify = github_classify,
     .delivery_id = github_delivery_id,

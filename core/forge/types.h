@@ -20,6 +20,8 @@ enum forge_step github_ancestry(struct forge_dialogue *d, const struct http_resp
                                 struct http_req *next, struct err *err);
 enum forge_step gerrit_confirm(struct forge_dialogue *d, const struct http_resp *last,
                                struct http_req *next, struct err *err);
+enum forge_step gerrit_head(struct forge_dialogue *d, const struct http_resp *last,
+                            struct http_req *next, struct err *err);
 enum forge_step gerrit_file(struct forge_dialogue *d, const struct http_resp *last,
                             struct http_req *next, struct err *err);
 

@@ -72,7 +72,10 @@ def ended(slipway, ref, states=ENDED):
     def look():
         rows = slipway.query("SELECT state, reason FROM task WHERE ref = ? ORDER BY id DESC", ref)
         return rows[0] if rows and rows[0][0] in states else None
-    return wait_until(look, 30, f"the task of {ref} ends")
+    try:
+        return wait_until(look, 10, f"the task of {ref} ends")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{slipway.work.said()[-3000:]}") from None
 
 
 def commit_list(fake, registry, repository, sha=MERGED, tags=("latest",)):
@@ -172,6 +175,7 @@ def post_gerrit(slipway, body, secret=GERRIT_SECRET):
 def test_gerrit_merge_is_read_again_from_gerrit(new_slipway, registry, review, repository):
     slipway = on_gerrit(new_slipway, registry, review, branches=["main"])
     commit_list(review, registry, repository)
+    review.branch("team/app", "main", MERGED)
     review.commit("team/app", HEAD, parents=[BASE])
     review.change("team/app", 7, [(OTHER, "REWORK", "2026-11-23 16:00:00.000000000"),
                                   (HEAD, "REWORK", "2026-11-23 16:10:00.000000000")])
@@ -188,6 +192,7 @@ def test_gerrit_merge_is_read_again_from_gerrit(new_slipway, registry, review, r
 def test_gerrit_forged_merge_moves_nothing(new_slipway, registry, review, repository):
     slipway = on_gerrit(new_slipway, registry, review, branches=["main"])
     commit_list(review, registry, repository)
+    review.branch("team/app", "main", MERGED)
     review.change("team/app", 7, [(HEAD, "REWORK", "2026-11-23 16:10:00.000000000")],
                   status="ABANDONED")
     registry.push(repository, "change_7_latest")
@@ -200,6 +205,7 @@ def test_gerrit_forged_merge_moves_nothing(new_slipway, registry, review, reposi
 def test_gerrit_that_does_not_say_merged_yet(new_slipway, registry, review, repository):
     slipway = on_gerrit(new_slipway, registry, review, branches=["main"])
     commit_list(review, registry, repository)
+    review.branch("team/app", "main", MERGED)
     revisions = [(HEAD, "REWORK", "2026-11-23 16:10:00.000000000")]
     review.change("team/app", 7, revisions, status="NEW")
     registry.push(repository, "change_7_latest")
@@ -215,6 +221,7 @@ def test_gerrit_that_does_not_say_merged_yet(new_slipway, registry, review, repo
 def test_gerrit_password_and_secret_show_nowhere(new_slipway, registry, review, repository):
     slipway = on_gerrit(new_slipway, registry, review, branches=["main"])
     commit_list(review, registry, repository)
+    review.branch("team/app", "main", MERGED)
     review.change("team/app", 7, [(HEAD, "REWORK", "2026-11-23 16:10:00.000000000")])
     registry.push(repository, "change_7_latest")
     post_gerrit(slipway, change_merged())

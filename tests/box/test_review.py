@@ -262,3 +262,112 @@ def test_a_task_behind_another_lanes_journal_does_not_use_up_its_attempts(new_sl
     assert first.ended(1)["state"] == "done"
     assert second.ended(2, timeout=60)["state"] == "done"
     assert faulty.digest(repository, "latest") == last
+
+
+def test_a_long_queue_of_one_lane_starves_no_other(new_slipway, faulty, repository):
+    one = new_slipway()
+    slow, quick = Project(one, faulty, "team/slow"), Project(one, faulty, "team/quick")
+    one.start_serve()
+    for change in range(1, 26):
+        slow.merged(change, slow.list((repository + "/slow", [f"t{change}"])))
+        faulty.push(repository + "/slow", f"change_{change}_t{change}")
+    faulty.rule("GET", "/slow/manifests/change_", delay=1.5, status=500, times=99)
+    commit = quick.list((repository + "/quick", ["latest"]))
+    quick.merged(99, commit)
+    one.start_work()
+    quick.ended(99, ("waiting",))
+    digest = faulty.push(repository + "/quick", "change_99_latest")
+    quick.staged(99, commit, [(repository + "/quick", "change_99_latest", digest)])
+    assert quick.ended(99, timeout=6)["state"] == "done"
+
+
+# ---- operators -----------------------------------------------------------------------------------
+
+def order(project, what, change):
+    task = project.task(change)
+    return project.slipway.cli("queue", what, str(task["id"])).returncode
+
+
+def test_a_task_that_is_held_while_it_runs_stays_held(new_slipway, faulty, repository):
+    project = new_project(new_slipway, faulty)
+    commit = project.list((repository, ["latest"]))
+    project.merged(1, commit)
+    project.ended(1, ("waiting",))
+    digest = faulty.push(repository, "change_1_latest")
+    faulty.rule("GET", "/manifests/change_1_latest", delay=2, status=500)
+    faulty.requests()
+    project.staged(1, commit, [(repository, "change_1_latest", digest)])
+    wait_until(lambda: ("GET", f"/v2/{repository}/manifests/change_1_latest") in faulty.requests(),
+               what="it reads")
+    assert order(project, "hold", 1) == 0
+    time.sleep(3)
+    assert project.task(1)["state"] == "held"
+    assert faulty.digest(repository, "latest") is None
+    assert order(project, "release", 1) == 0
+    assert project.ended(1, ("done",))["state"] == "done"
+    assert faulty.digest(repository, "latest") == digest
+
+
+def test_an_open_journal_may_be_held_and_not_cancelled(new_slipway, faulty, repository):
+    project = new_project(new_slipway, faulty)
+    commit = project.list((repository, ["latest"]))
+    digest = faulty.push(repository, "change_1_latest")
+    faulty.config(put_moves=False)
+    project.merged(1, commit)
+    project.ended(1, ("failed",), timeout=60)
+    assert order(project, "cancel", 1) != 0
+    assert order(project, "hold", 1) == 0
+    faulty.config(put_moves=True)
+    time.sleep(3)
+    assert project.task(1)["state"] == "held" and faulty.digest(repository, "latest") is None
+    assert order(project, "release", 1) == 0
+    assert project.ended(1, ("done",))["state"] == "done"
+    assert faulty.digest(repository, "latest") == digest
+
+
+def test_a_cancelled_task_comes_back_with_its_event(new_slipway, registry, repository):
+    project = new_project(new_slipway, registry)
+    commit = project.list((repository, ["latest"]))
+    project.merged(1, commit)
+    project.ended(1, ("waiting",))
+    assert order(project, "cancel", 1) == 0
+    assert project.ended(1)["state"] == "cancelled"
+    digest = registry.push(repository, "change_1_latest")
+    time.sleep(2)
+    assert registry.digest(repository, "latest") is None
+    assert project.merged(1, commit).status == 202
+    assert project.ended(1, ("done",))["state"] == "done"
+    assert registry.digest(repository, "latest") == digest
+
+
+def test_a_done_task_that_is_tried_again_moves_nothing_back(new_slipway, registry, repository):
+    project = new_project(new_slipway, registry)
+    commits = [project.list((repository, ["latest"])), project.git.commit(message="two")]
+    for change, commit in enumerate(commits, 1):
+        last = registry.push(repository, f"change_{change}_latest", f"c{change}")
+        project.merged(change, commit)
+        assert project.ended(change)["state"] == "done"
+    wait_until(lambda: registry.tags(repository) == ["latest"], what="the staged tags are gone")
+    for change, state in ((1, "superseded"), (2, "done")):
+        assert order(project, "retry", change) == 0
+        assert project.ended(change, (state,))["state"] == state
+    assert registry.digest(repository, "latest") == last
+
+
+# ---- two projects --------------------------------------------------------------------------------
+
+def test_two_projects_with_one_final_tag_end_at_the_newest_merge(new_slipway, registry, repository):
+    one = new_slipway()
+    projects = [Project(one, registry, "team/one"), Project(one, registry, "team/two")]
+    one.start_serve()
+    for turn, minute in enumerate((10, 20, 40, 30)):
+        project, change = projects[turn % 2], turn + 1
+        commit = project.list((repository, ["latest"]))
+        digest = registry.push(repository, f"change_{change}_latest", f"m{minute}")
+        newest = digest if minute == 40 else newest if turn else None
+        project.merged(change, commit, merged_at=f"2026-11-23T16:{minute}:10Z")
+    one.start_work()
+    for turn in range(4):
+        state = projects[turn % 2].ended(turn + 1)["state"]
+        assert state in ("done", "superseded"), (turn, state)
+    assert registry.digest(repository, "latest") == newest

@@ -65,6 +65,7 @@ class Commit:
 class Project:
     def __init__(self, private):
         self.private = private
+        self.head = "main"
         self.commits = {}
         self.branches = {}
         self.tags = {}
@@ -409,11 +410,13 @@ class GerritFake(ForgeFake):
         parts = request.parts
         if len(parts) == 2 and parts[0] == "changes":
             return self.get_change(request, parts[1], proven)
-        if len(parts) >= 4 and parts[0] == "projects":
+        if len(parts) >= 3 and parts[0] == "projects":
             state = self.visible(parts[1], proven)
             if parts[2] == "tags" and len(parts) == 4:
                 return self.get_tag(state, parts[3])
-            if parts[2] == "commits":
+            if parts[2:] == ["HEAD"]:
+                return self.json("refs/heads/" + state.head)
+            if parts[2] == "commits" and len(parts) > 3:
                 return self.get_commit(request, state, parts[3], parts[4:])
         return self.violation(request, "no such path", Answer(404, b"Not Found"))
 

@@ -219,7 +219,8 @@ $(B)/tidy/%.ok: % .clang-tidy tests/check/analyzer.h $(headers) | $(B)/version.h
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)clang-tidy --quiet $< -- -std=gnu11 -I. -I$(B) $(LIB_CFLAGS) \
-		$(if $(filter core/base/err.c core/base/str.c,$<),,-include tests/check/analyzer.h) 2>$@.err || \
+		$(if $(filter core/base/err.c core/base/str.c,$<),,-include tests/check/analyzer.h) \
+		2>$@.err || \
 		{ grep -v ' warnings\? generated' $@.err; false; }
 	$(Q)touch $@
 

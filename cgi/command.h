@@ -19,8 +19,8 @@ enum exit_code {
 
 struct command {
     const char *name;
-    const char *summary; /* one line */
-    const char *help;    /* examples first, then flags; ends with a newline */
+    const char *summary;               /* one line */
+    const char *help;                  /* examples first, then flags; ends with a newline */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit_code */
 };
 
@@ -51,7 +51,7 @@ struct flag {
     const char *name; /* "config" */
     char letter;      /* 'c', or 0 */
     enum flag_kind kind;
-    void *target;     /* const char **, bool *, int64_t *, struct flag_values * */
+    void *target; /* const char **, bool *, int64_t *, struct flag_values * */
 };
 
 struct flag_values {

@@ -22,8 +22,10 @@ static void read_match(struct project_read *r)
     struct settings_load *l = r->l;
     struct err err = ERR_INIT;
     const char *text;
-    if (!node)
+    if (!node) {
         diag_error(l->diags, r->map->at, "%s is missing", what(r, "match"));
+        return;
+    }
     if (!yml_want_str(node, what(r, "match"), true, &text, l->diags))
         return;
     r->p->match = pattern_compile(text, &err);
@@ -36,9 +38,11 @@ static void read_forge_name(struct project_read *r)
     struct settings_load *l = r->l;
     const struct yml_node *node = yml_get(r->map, "forge");
     const char *text;
-    if (!node)
+    if (!node) {
         diag_error(l->diags, r->map->at, "%s is missing: name an entry of `forges`",
                    what(r, "forge"));
+        return;
+    }
     if (!yml_want_str(node, what(r, "forge"), true, &text, l->diags))
         return;
     r->p->forge = text;

@@ -250,9 +250,14 @@ static bool parse_offset(const char *s, int64_t *seconds)
         *seconds = 0;
         return true;
     }
-    int hours, minutes, used = 0;
-    if ((*s != '+' && *s != '-') || sscanf(s + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 ||
-        used != 5 || s[6] != '\0' || hours > 23 || minutes > 59)
+    static const char shape[] = "0d:0d";
+    if ((*s != '+' && *s != '-') || strlen(s) != sizeof shape)
+        return false;
+    for (size_t i = 0; i + 1 < sizeof shape; i++)
+        if (shape[i] == ':' ? s[i + 1] != ':' : s[i + 1] < '0' || s[i + 1] > '9')
+            return false;
+    int hours = (s[1] - '0') * 10 + s[2] - '0', minutes = (s[4] - '0') * 10 + s[5] - '0';
+    if (hours > 23 || minutes > 59)
         return false;
     *seconds = (hours * 60 + minutes) * 60 * (*s == '-' ? -1 : 1);
     return true;

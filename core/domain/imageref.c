@@ -94,7 +94,7 @@ bool imageref_tag_ok(const char *s)
     size_t len = 0;
     while (is_alnum(s[len]) || s[len] == '_' || s[len] == '.' || s[len] == '-')
         len++;
-    return s[len] == '\0' && len <= LIMIT_TAG;
+    return len <= LIMIT_TAG && s[len] == '\0';
 }
 
 bool imageref_digest_ok(const char *s)
@@ -119,7 +119,7 @@ bool imageref_is_change_tag(const char *tag)
 static const char *shown(const char *text, char out[80])
 {
     size_t i = 0;
-    for (; text[i] && i < 76; i++)
+    for (; i < 76 && text[i]; i++)
         out[i] = text[i] > ' ' && text[i] < 127 ? text[i] : '?';
     (void)snprintf(out + i, 80 - i, "%s", text[i] ? "..." : "");
     return out;

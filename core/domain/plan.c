@@ -169,7 +169,8 @@ static bool is_unreviewed(enum pipeline p)
 /* A build that nobody wrote down is no mistake of the repository's. */
 static bool may_build(const struct job_work *j)
 {
-    if (j->w->in->policy->may_build[j->pipeline])
+    const struct policy_project *policy = j->w->in->policy;
+    if (policy && policy->may_build[j->pipeline])
         return true;
     const char *why =
         arena_printf(j->w->arena, "policy does not let this project build in %s (may_build)",

@@ -39,7 +39,7 @@ struct plan_tags {
 };
 
 struct plan_note {
-    struct place at; /* in the image list or the policy; line 0: nowhere in particular */
+    struct place at;  /* in the image list or the policy; line 0: nowhere in particular */
     const char *what; /* "registry.example.org/team/app:latest" or an image's context */
     const char *why;
 };
@@ -69,9 +69,9 @@ struct plan {
 
 struct plan_input {
     const struct event *event;
-    const struct imagefile *file;         /* NULL: the repository has none at that commit */
-    const struct policy_project *policy;  /* NULL: no entry matches */
-    const char *default_branch;           /* NULL: not known; then "main" and "master" count */
+    const struct imagefile *file;        /* NULL: the repository has none at that commit */
+    const struct policy_project *policy; /* NULL: no entry matches */
+    const char *default_branch;          /* NULL: not known; then "main" and "master" count */
     /* Is this registry one that the operator configured? */
     bool (*knows_registry)(const void *ctx, const char *host);
     const void *ctx;

@@ -146,7 +146,7 @@ static const char *check_name(struct plan_work *w, const struct place_of_image *
     if (!imageref_host_ok(at->registry))
         return arena_printf(a, "\"%.200s\" is not the name of a registry (host, or host:port)",
                             at->registry);
-    if (!imageref_name_ok(at->name) || strlen(at->full) > LIMIT_NAME)
+    if (!at->full || !imageref_name_ok(at->name) || strlen(at->full) > LIMIT_NAME)
         return arena_printf(a,
                             "\"%.200s\" is not a legal repository name (lower-case letters, "
                             "digits, '.', '_', '-' between '/', at most %d characters)",

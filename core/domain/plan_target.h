@@ -18,10 +18,10 @@ struct plan_work {
 /* How the tags of an image come about in one job. */
 struct plan_how {
     enum plan_source source;
-    const char *prefix;   /* of staged tags: "change_7_"; NULL: none is concerned */
-    bool write_staged;    /* the staged tag itself is what is written (a gate's upload) */
-    bool only_zuul_tag;   /* leave tags out that do not depend on zuul.tag */
-    bool clean_only;      /* only list the staged tags, and pass over what can't be one */
+    const char *prefix; /* of staged tags: "change_7_"; NULL: none is concerned */
+    bool write_staged;  /* the staged tag itself is what is written (a gate's upload) */
+    bool only_zuul_tag; /* leave tags out that do not depend on zuul.tag */
+    bool clean_only;    /* only list the staged tags, and pass over what can't be one */
 };
 
 /* Adds a note unless the same one is there already. */

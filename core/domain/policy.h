@@ -29,13 +29,13 @@ struct policy_project {
     struct pattern_list branches;    /* empty: no bound but the repository's own */
     struct pattern_list may_publish; /* on "host/name" */
     struct pattern_list may_read;
-    struct pattern_list image_tags;  /* empty: all */
-    struct pattern_list git_tags;    /* empty: all */
-    bool anywhere;                   /* git tags may be on any commit */
-    bool may_build[PIPELINE__MAX];   /* not said: all but check and gate */
+    struct pattern_list image_tags; /* empty: all */
+    struct pattern_list git_tags;   /* empty: all */
+    bool anywhere;                  /* git tags may be on any commit */
+    bool may_build[PIPELINE__MAX];  /* not said: all but check and gate */
     const char *intermediate;
-    struct pattern_list immutable;   /* final tags that never move once they exist */
-    bool immutable_given;            /* the operator said which: an empty list then means none */
+    struct pattern_list immutable; /* final tags that never move once they exist */
+    bool immutable_given;          /* the operator said which: an empty list then means none */
     enum policy_mode mode;
     enum policy_unrecorded unrecorded;
     enum policy_stale on_stale;

@@ -120,9 +120,8 @@ const char *git_memory_branch(struct git_memory *m, const char *url, int64_t now
 {
     (void)pthread_mutex_lock(&m->mutex);
     const struct known_remote *r = find_remote(m, url);
-    const char *branch = r && now_ms - r->asked_at < GIT_MEMORY_BRANCH_MS
-                             ? arena_strdup(a, r->branch)
-                             : NULL;
+    const char *branch =
+        r && now_ms - r->asked_at < GIT_MEMORY_BRANCH_MS ? arena_strdup(a, r->branch) : NULL;
     (void)pthread_mutex_unlock(&m->mutex);
     return branch;
 }

@@ -76,6 +76,8 @@ bool registry_knows(const struct registry *r, const char *host)
 static void drop_oldest(struct registry_host *h)
 {
     struct registry_repo **last = &h->repos;
+    if (!*last)
+        return;
     while ((*last)->next)
         last = &(*last)->next;
     repo_free(*last);

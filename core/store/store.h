@@ -17,8 +17,8 @@
 struct store;
 
 struct store_opts {
-    const char *url;   /* "sqlite:/path/slipway.db" */
-    bool may_create;   /* make the file and the schema when missing */
+    const char *url; /* "sqlite:/path/slipway.db" */
+    bool may_create; /* make the file and the schema when missing */
 };
 
 /* Opens, checks owner and mode, migrates the schema forward (refuses a newer one: ERR_CONFIG),
@@ -52,9 +52,9 @@ enum delivery_verdict {
 const char *delivery_verdict_name(enum delivery_verdict v);
 
 struct delivery {
-    int64_t id;                  /* receive sequence */
-    const char *source;          /* name of the configured forge */
-    const char *forge_id;        /* the forge's own delivery id, NULL */
+    int64_t id;           /* receive sequence */
+    const char *source;   /* name of the configured forge */
+    const char *forge_id; /* the forge's own delivery id, NULL */
     int64_t received_at;
     struct http_headers headers; /* allow-listed */
     const void *body;
@@ -125,25 +125,25 @@ const char *task_state_name(enum task_state s);
 bool task_state_from_name(const char *name, enum task_state *out);
 
 struct task {
-    int64_t id;           /* 0: not stored yet */
-    int64_t delivery;     /* where it came from; 0: made by hand */
+    int64_t id;       /* 0: not stored yet */
+    int64_t delivery; /* where it came from; 0: made by hand */
     enum task_state state;
     const char *forge;
     const char *project;
-    const char *pipeline; /* "promote" */
-    const char *lane;     /* tasks of one lane run one after another */
-    const char *key;      /* unique: says the same thing */
-    const char *ref;      /* "refs/tags/v1", "change/7": what a deletion reopens */
-    const char *event;    /* JSON (domain/event.h) */
+    const char *pipeline;   /* "promote" */
+    const char *lane;       /* tasks of one lane run one after another */
+    const char *key;        /* unique: says the same thing */
+    const char *ref;        /* "refs/tags/v1", "change/7": what a deletion reopens */
+    const char *event;      /* JSON (domain/event.h) */
     struct order_key order; /* project is "<forge>/<project>" */
     int64_t received_at;
     int64_t run_at;
     int64_t updated_at;
-    int64_t live_at;      /* when the last final tag was verified; 0: not yet */
+    int64_t live_at; /* when the last final tag was verified; 0: not yet */
     int attempt;
-    int64_t fence;        /* counts claims: each write must carry the newest */
-    bool open_journal;    /* there are steps to finish or to undo */
-    const char *reason;   /* for people; never NULL once it is not queued */
+    int64_t fence;      /* counts claims: each write must carry the newest */
+    bool open_journal;  /* there are steps to finish or to undo */
+    const char *reason; /* for people; never NULL once it is not queued */
     int64_t superseded_by;
 };
 
@@ -192,8 +192,7 @@ int store_task_get(struct store *s, int64_t id, struct arena *a, struct task *ou
 int store_task_retry(struct store *s, int64_t id, bool *done, struct err *err);
 int store_task_hold(struct store *s, int64_t id, const char *reason, bool *done, struct err *err);
 int store_task_release(struct store *s, int64_t id, bool *done, struct err *err);
-int store_task_cancel(struct store *s, int64_t id, const char *reason, bool *done,
-                      struct err *err);
+int store_task_cancel(struct store *s, int64_t id, const char *reason, bool *done, struct err *err);
 
 /* A ref was deleted: tasks about it no longer make the same event a repeat. Settles the delivery
  * as taken, with the reason. */
@@ -219,13 +218,13 @@ struct step {
     const char *registry;
     const char *name;
     const char *tag;
-    const char *staged_tag;    /* NULL: not from a staged tag */
+    const char *staged_tag; /* NULL: not from a staged tag */
     const char *new_digest;
     const char *new_type;
     const char *former_digest; /* NULL: the tag was absent */
     const char *former_type;
     enum step_state state;
-    const char *note;          /* for people, NULL */
+    const char *note; /* for people, NULL */
 };
 
 struct step_list {
@@ -252,11 +251,11 @@ struct target {
     const char *registry;
     const char *name;
     const char *tag;
-    const char *desired;     /* digest, NULL: never */
-    const char *applied;     /* digest, NULL: never */
-    struct order_key order;  /* of what is applied */
+    const char *desired;    /* digest, NULL: never */
+    const char *applied;    /* digest, NULL: never */
+    struct order_key order; /* of what is applied */
     int64_t fence;
-    int64_t locked_by;       /* task id, 0: free */
+    int64_t locked_by; /* task id, 0: free */
 };
 
 struct target_list {
@@ -296,7 +295,7 @@ struct cleanup {
     int64_t task;
     int64_t run_at;
     int attempt;
-    bool left;            /* no way to remove it: listed, tried again rarely */
+    bool left; /* no way to remove it: listed, tried again rarely */
     const char *reason;
 };
 
@@ -362,8 +361,7 @@ int store_staged_put(struct store *s, const struct event *e, int64_t delivery, i
 int store_staged_get(struct store *s, const char *forge, const char *project, const char *change,
                      struct arena *a, struct staged *out, bool *found, struct err *err);
 /* Which other project's open row owns a staged tag of a repository ("host/name")? NULL: none. */
-int store_staged_owner(struct store *s, const char *repository, const char *tag,
-                       const char *forge, const char *project, struct arena *a,
-                       const char **owner, struct err *err);
+int store_staged_owner(struct store *s, const char *repository, const char *tag, const char *forge,
+                       const char *project, struct arena *a, const char **owner, struct err *err);
 
 #endif

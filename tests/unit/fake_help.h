@@ -1,6 +1,6 @@
 /*
  * fake_help.h - the tests' side of tests/fakes/registry_fake.py: a registry whose manners and
- * faults each test sets. Include after cmocka.h.
+ * faults each test sets.
  */
 #ifndef SLIPWAY_TESTS_FAKE_HELP_H
 #define SLIPWAY_TESTS_FAKE_HELP_H

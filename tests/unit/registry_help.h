@@ -1,10 +1,15 @@
 /*
  * registry_help.h - what the tests of the registry client share: asking for manifests, pushing a
- * small image with nothing but HTTP, making clients with various credentials. Include after
- * cmocka.h.
+ * small image with nothing but HTTP, making clients with various credentials.
  */
 #ifndef SLIPWAY_TESTS_REGISTRY_HELP_H
 #define SLIPWAY_TESTS_REGISTRY_HELP_H
+
+#include "core/base/base.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
 
 #include "core/base/limits.h"
 #include "core/base/str.h"

@@ -1,9 +1,14 @@
 /*
- * store_fixture.h - a store in a directory of its own, and rows to put into it. Include it behind
- * cmocka.h.
+ * store_fixture.h - a store in a directory of its own, and rows to put into it.
  */
 #ifndef SLIPWAY_TESTS_STORE_FIXTURE_H
 #define SLIPWAY_TESTS_STORE_FIXTURE_H
+
+#include "core/base/base.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
 
 #include "core/base/str.h"
 #include "core/os/clock.h"

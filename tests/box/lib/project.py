@@ -1,4 +1,4 @@
-"""A project: a git repository with an image list, and the events that its code review would send."""
+"""A project: a git repository with an image list, and the events of its code review."""
 
 import itertools
 import json

@@ -36,11 +36,25 @@ static void *ending_main(void *arg)
     return NULL;
 }
 
+/* Before any thread starts, so that all inherit it: a signal that came earlier waits. */
+static sigset_t block_signals(void)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        (void)sigaddset(&set, ours[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    return set;
+}
+
 static int run_worker(struct engine *engine, const struct settings *s, int64_t threads, bool once,
-                      struct err *err)
+                      sigset_t signals, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct ending ending = {.stop = false, .wake_path = store_wake_path(engine->store, &a)};
+    struct ending ending = {
+        .signals = signals, .stop = false, .wake_path = store_wake_path(engine->store, &a)};
     struct worker_opts opts = {.engine = engine,
                                .threads = (size_t)threads,
                                .keep_ignored_s = s->keep_ignored_s,
@@ -53,13 +67,6 @@ static int run_worker(struct engine *engine, const struct settings *s, int64_t t
                    ? err_set(err, ERR_CONFIG, EWOULDBLOCK,
                              "another `slipway work` has this store already: one is enough")
                    : -1;
-    (void)sigemptyset(&ending.signals);
-    (void)sigaddset(&ending.signals, SIGTERM);
-    (void)sigaddset(&ending.signals, SIGINT);
-    (void)sigaddset(&ending.signals, SIGHUP);
-    (void)sigaddset(&ending.signals, SIGUSR1);
-    (void)sigaddset(&ending.signals, SIGUSR2);
-    (void)pthread_sigmask(SIG_BLOCK, &ending.signals, NULL);
     if (pthread_create(&thread, NULL, ending_main, &ending) != 0) {
         (void)close(lock);
         return err_set(err, ERR_TEMP, 0, "no thread could be started");
@@ -91,9 +98,9 @@ static int run(int argc, char **argv)
     if (threads < 1 || threads > LIMIT_WORK_THREADS)
         return command_usage(&command_work, "--threads must be 1 to %d", LIMIT_WORK_THREADS);
     log_set_role("work");
+    sigset_t signals = block_signals();
     harden_no_core_dumps();
     harden_file_limits();
-    (void)signal(SIGPIPE, SIG_IGN);
 
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct engine engine;
@@ -102,7 +109,8 @@ static int run(int argc, char **argv)
     if (!s)
         return EXIT_USAGE;
     code = EXIT_DONE;
-    if (engine_setup(&engine, s, true, &err) < 0 || run_worker(&engine, s, threads, once, &err) < 0)
+    if (engine_setup(&engine, s, true, &err) < 0 ||
+        run_worker(&engine, s, threads, once, signals, &err) < 0)
         code = command_failed(&err);
     engine_teardown(&engine);
     settings_free(s);

@@ -65,16 +65,21 @@ static const char *why_ignored(const struct engine *e, const struct event *event
     return NULL;
 }
 
-/* A gate may only record what its project may publish: otherwise one project could claim the
- * staged tags of another. */
+/* A gate may only record its own change's staged tags, where its project may publish: otherwise one
+ * project could claim those of another. */
 static const char *why_not_staged(const struct engine *e, const struct event *event,
                                   struct arena *a)
 {
     const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
-    list_each (const struct event_image, image, &event->images)
+    const char *prefix = arena_printf(a, "change_%s_", event->change);
+    list_each (const struct event_image, image, &event->images) {
+        if (!str_starts(image->tag, prefix))
+            return arena_printf(a, "%s:%s is no staged tag of change %s: it would start with %s",
+                                image->repository, image->tag, event->change, prefix);
         if (!policy_may_publish(policy, image->repository))
             return arena_printf(a, "policy does not let %s publish to %s", event->project,
                                 image->repository);
+    }
     return NULL;
 }
 

@@ -28,8 +28,7 @@ int intake_tree(const struct engine *e, const struct event *event, struct arena 
 
 /* How the commits of two keys of the event's project are related. ANCESTRY_NOT_ASKED where the
  * forge's own merge times tell already. */
-int intake_ancestry(const struct engine *e, const struct event *event,
-                    const struct order_key *mine, const struct order_key *applied,
-                    enum ancestry *out, struct err *err);
+int intake_ancestry(const struct engine *e, const struct event *event, const struct order_key *mine,
+                    const struct order_key *applied, enum ancestry *out, struct err *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/manifest.h"
+#include "core/domain/template.h"
 #include "core/engine/intake.h"
 #include "core/engine/provenance.h"
 #include "core/os/clock.h"
@@ -164,13 +165,61 @@ static int drop_placeholders(struct publishing *p, struct err *err)
     return 0;
 }
 
-/* An unrecorded image that is gone from its staged tag may have been published already by a run
- * that somebody repeats by hand. */
+/* The tags that a merge gives an image, as far as they can be known here. *all is false when one of
+ * them depends on what only the merge's own event says. */
+static struct str_list tags_of_image(struct publishing *p, const struct image *image, bool *all)
+{
+    struct str_list tags = {0};
+    struct diags diags = {.arena = p->arena};
+    const char *slash = strrchr(p->event->project, '/');
+    const struct template_vars vars = {.branch = p->event->branch,
+                                       .change = p->event->change,
+                                       .commit_id = p->event->list_commit,
+                                       .project_name = p->event->project,
+                                       .project_short_name = slash ? slash + 1 : p->event->project};
+    *all = true;
+    list_each (const struct image_text, text, &image->tags) {
+        const char *tag;
+        if (template_expand(text->text, text->at, &vars, &diags, &tag) == TEMPLATE_OK)
+            *list_push(p->arena, &tags) = tag;
+        else
+            *all = *all && str_eq(tag, "zuul.tag");
+    }
+    return tags;
+}
+
+/* Images that share a repository are told apart by their tags; where those cannot be known, there
+ * must be but one digest and one image. */
+static const char *published_digest(struct publishing *p, const struct flip *f,
+                                    const struct step_list *steps)
+{
+    bool all;
+    const struct str_list tags = tags_of_image(p, f->plan->image, &all);
+    list_each (const struct step, step, steps)
+        if (str_eq(step->tag, f->step.tag) || str_in(step->tag, &tags))
+            return step->new_digest;
+    if (all || !steps->n)
+        return NULL;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->flips[i].plan->image != f->plan->image &&
+            str_eq(p->flips[i].repository, f->repository))
+            return NULL;
+    list_each (const struct step, step, steps)
+        if (!str_eq(step->new_digest, steps->at[0].new_digest))
+            return NULL;
+    return steps->at[0].new_digest;
+}
+
+/* What the commit's merge published, for a git tag; or an unrecorded image that is gone from its
+ * staged tag and was published already by a run that somebody repeats by hand. */
 static int published_before(struct publishing *p, struct flip *f, struct err *err)
 {
-    return store_published_digest(p->engine->store, p->task->order.project, p->task->order.commit,
-                                  f->step.registry, f->step.name, p->arena, &f->step.new_digest,
-                                  err);
+    struct step_list steps = {0};
+    if (store_published_steps(p->engine->store, p->task->order.project, p->task->order.commit,
+                              f->step.registry, f->step.name, p->arena, &steps, err) < 0)
+        return -1;
+    f->step.new_digest = published_digest(p, f, &steps);
+    return 0;
 }
 
 /* Decides which digest each final tag gets: the recorded one first. Counts what is missing. */

@@ -1,21 +1,22 @@
 #include "core/store/store_internal.h"
 
 /* One row for a tag and digest: a task that runs again asks for the same clean-up again. */
-int cleanup_put(struct sql *db, const struct cleanup *c, int64_t task, struct err *err)
+int cleanup_put(struct sql *db, struct cleanup *c, int64_t task, struct err *err)
 {
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
-    return sql_run(db,
-                   "INSERT INTO cleanup (registry, name, tag, digest, kept_tag, kept_digest, task,"
-                   " run_at, attempt, is_left, reason)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-                   " ON CONFLICT (registry, name, tag, digest) DO UPDATE SET kept_tag = ?5,"
-                   " kept_digest = ?6, task = ?7, run_at = ?8, attempt = ?9, is_left = ?10,"
-                   " reason = ?11",
-                   SQL_ARGS(sql_text(c->registry), sql_text(c->name), sql_text(c->tag),
-                            sql_text(c->digest), sql_text(c->kept_tag), sql_text(c->kept_digest),
-                            sql_id(task), sql_int(c->run_at), sql_int(c->attempt), sql_int(c->left),
-                            sql_text(store_text(&a, c->reason))),
-                   err);
+    bool found = false;
+    return sql_one_int(
+        db,
+        "INSERT INTO cleanup (registry, name, tag, digest, kept_tag, kept_digest, task,"
+        " run_at, attempt, is_left, reason)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        " ON CONFLICT (registry, name, tag, digest) DO UPDATE SET kept_tag = ?5,"
+        " kept_digest = ?6, task = ?7, run_at = ?8, attempt = ?9, is_left = ?10,"
+        " reason = ?11 RETURNING id",
+        SQL_ARGS(sql_text(c->registry), sql_text(c->name), sql_text(c->tag), sql_text(c->digest),
+                 sql_text(c->kept_tag), sql_text(c->kept_digest), sql_id(task), sql_int(c->run_at),
+                 sql_int(c->attempt), sql_int(c->left), sql_text(store_text(&a, c->reason))),
+        &c->id, &found, err);
 }
 
 struct list {

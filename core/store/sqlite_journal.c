@@ -313,9 +313,23 @@ static int end_targets(struct sql *db, const struct end *c, struct err *err)
     return end_forget_manifests(db, &digests, err);
 }
 
+/* What a superseded change staged is never promoted: its row claims nothing any more. */
+static int end_superseded(struct sql *db, const struct end *c, struct err *err)
+{
+    const char *change = str_after(c->t->ref, "change/");
+    if (!change)
+        return 0;
+    return sql_run(db,
+                   "UPDATE staged SET promoted = 1 WHERE forge = ?1 AND project = ?2 AND"
+                   " change = ?3",
+                   SQL_ARGS(sql_text(c->t->forge), sql_text(c->t->project), sql_text(change)), err);
+}
+
 /* A row whose digest is another one belongs to a newer upload: it stays open. */
 static int end_staged(struct sql *db, const struct end *c, struct err *err)
 {
+    if (c->t->state == TASK_SUPERSEDED)
+        return end_superseded(db, c, err);
     if (c->t->state != TASK_DONE)
         return 0;
     list_each (const struct step, step, c->steps) {

@@ -1,5 +1,7 @@
 #include "core/store/store_internal.h"
 
+#include "core/base/limits.h"
+
 /* ---- targets ---- */
 
 struct targets {
@@ -63,19 +65,15 @@ static enum step_state step_state_from_row(struct sql_stmt *q, int column)
     return STEP_STUCK;
 }
 
-static int steps_op(struct sql *db, void *ctx, struct err *err)
+#define STEP_COLUMNS                                                                               \
+    "step.registry, step.name, step.tag, step.staged_tag, step.new_digest, step.new_type,"         \
+    " step.former_digest, step.former_type, step.state, step.note"
+
+static int steps_rows(struct sql_stmt *q, struct arena *a, struct step_list *out, struct err *err)
 {
-    const struct steps *c = ctx;
-    struct arena *a = c->a;
-    CLEANUP_SQL struct sql_stmt *q = NULL;
-    if (sql_query(db,
-                  "SELECT registry, name, tag, staged_tag, new_digest, new_type, former_digest,"
-                  " former_type, state, note FROM step WHERE task = ?1 ORDER BY at",
-                  SQL_ARGS(sql_int(c->task)), &q, err))
-        return -1;
     int rc;
     while ((rc = sql_step(q, err)) > 0)
-        *list_push(a, c->out) = (struct step){
+        *list_push(a, out) = (struct step){
             .registry = sql_col_text(q, 0, a),
             .name = sql_col_text(q, 1, a),
             .tag = sql_col_text(q, 2, a),
@@ -88,6 +86,16 @@ static int steps_op(struct sql *db, void *ctx, struct err *err)
             .note = sql_col_text(q, 9, a),
         };
     return rc;
+}
+
+static int steps_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct steps *c = ctx;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db, "SELECT " STEP_COLUMNS " FROM step WHERE step.task = ?1 ORDER BY step.at",
+                  SQL_ARGS(sql_int(c->task)), &q, err))
+        return -1;
+    return steps_rows(q, c->a, c->out, err);
 }
 
 int store_steps_get(struct store *s, int64_t task, struct arena *a, struct step_list *out,
@@ -138,36 +146,35 @@ struct published {
     const char *registry;
     const char *name;
     struct arena *a;
-    const char *digest;
+    struct step_list *out;
 };
 
 static int published_op(struct sql *db, void *ctx, struct err *err)
 {
-    struct published *c = ctx;
+    const struct published *c = ctx;
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
-                  "SELECT step.new_digest FROM task INDEXED BY task_commit CROSS JOIN step"
+                  "SELECT " STEP_COLUMNS " FROM task INDEXED BY task_commit CROSS JOIN step"
                   " ON step.task = task.id WHERE task.order_project = ?1 AND task.order_commit = ?2"
                   " AND step.registry = ?3 AND step.name = ?4 AND step.state IN ('done', 'same')"
-                  " ORDER BY task.updated_at DESC, task.id DESC, step.at LIMIT 1",
+                  " ORDER BY task.updated_at DESC, task.id DESC, step.at LIMIT ?5",
                   SQL_ARGS(sql_text(c->project), sql_text(c->commit), sql_text(c->registry),
-                           sql_text(c->name)),
+                           sql_text(c->name), sql_int(LIMIT_PLAN)),
                   &q, err))
         return -1;
-    int rc = sql_step(q, err);
-    if (rc > 0)
-        c->digest = sql_col_text(q, 0, c->a);
-    return rc < 0 ? -1 : 0;
+    return steps_rows(q, c->a, c->out, err);
 }
 
-int store_published_digest(struct store *s, const char *project, const char *commit,
-                           const char *registry, const char *name, struct arena *a,
-                           const char **digest, struct err *err)
+int store_published_steps(struct store *s, const char *project, const char *commit,
+                          const char *registry, const char *name, struct arena *a,
+                          struct step_list *out, struct err *err)
 {
-    struct published c = {
-        .project = project, .commit = commit, .registry = registry, .name = name, .a = a};
-    if (commit_read(&s->commit, published_op, &c, err))
-        return -1;
-    *digest = c.digest;
-    return 0;
+    *out = (struct step_list){0};
+    struct published c = {.project = project,
+                          .commit = commit,
+                          .registry = registry,
+                          .name = name,
+                          .a = a,
+                          .out = out};
+    return commit_read(&s->commit, published_op, &c, err);
 }

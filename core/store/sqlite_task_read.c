@@ -68,10 +68,12 @@ static int due_op(struct sql *db, void *ctx, struct err *err)
 {
     struct read *c = ctx;
     CLEANUP_SQL struct sql_stmt *q = NULL;
+    /* One of each lane, for no more can run: a long queue of one lane must not fill the answer. */
     if (sql_query(db,
-                  "SELECT " TASK_COLUMNS " FROM task INDEXED BY task_ready"
-                  " WHERE " READY " AND task.run_at <= ?1 AND " LANE_FREE
-                  " ORDER BY task.id LIMIT ?2",
+                  "SELECT " TASK_COLUMNS " FROM task WHERE task.id IN"
+                  " (SELECT min(task.id) FROM task INDEXED BY task_ready"
+                  "  WHERE " READY " AND task.run_at <= ?1 AND " LANE_FREE
+                  "  GROUP BY task.lane ORDER BY 1 LIMIT ?2) ORDER BY task.id",
                   SQL_ARGS(sql_int(c->key), sql_int(store_page(c->max))), &q, err))
         return -1;
     return read_rows(q, c, err);

@@ -162,8 +162,9 @@ struct task_list {
 int store_tasks_enqueue(struct store *s, int64_t delivery, struct task *tasks, size_t n,
                         size_t *repeats, struct err *err);
 
-/* Claimable tasks in order of id: queued, waiting or failed with run_at <= now, no other running
- * task or open journal in their lane. Uses a partial index: finished tasks cost nothing. */
+/* The first claimable task of each lane, in order of id: queued, waiting or failed with run_at <=
+ * now, no other running task or open journal in their lane. Uses a partial index: finished tasks
+ * cost nothing. */
 int store_tasks_due(struct store *s, int64_t now_ms, size_t max, struct arena *a,
                     struct task_list *out, struct err *err);
 /* When the next one is due; INT64_MAX when none waits. */
@@ -308,8 +309,8 @@ struct cleanup_list {
 /*
  * The commit after the flip: step states and notes, applied digest and order key of every target
  * whose step is done, same or (for a rollback) restored; locks released; task state and reason;
- * clean-ups queued; staged rows marked as promoted. The journal is closed. For task state failed
- * the journal stays open and the locks stay.
+ * clean-ups queued (their ids are set); staged rows marked as promoted. The journal is closed. For
+ * task state failed the journal stays open and the locks stay.
  */
 int store_journal_end(struct store *s, struct task *t, const struct step_list *steps,
                       const struct cleanup_list *cleanups, struct err *err);
@@ -319,11 +320,11 @@ int store_steps_get(struct store *s, int64_t task, struct arena *a, struct step_
 /* bytes NULL when it is not kept. */
 int store_manifest_get(struct store *s, const char *digest, struct arena *a,
                        struct kept_manifest *out, struct err *err);
-/* What was published for a commit of "<forge>/<project>" in a repository: the digest of its newest
- * done step, NULL when nothing was. */
-int store_published_digest(struct store *s, const char *project, const char *commit,
-                           const char *registry, const char *name, struct arena *a,
-                           const char **digest, struct err *err);
+/* What was published for a commit of "<forge>/<project>" in a repository: its done steps, newest
+ * first. Several images may share a repository: the tags tell them apart. */
+int store_published_steps(struct store *s, const char *project, const char *commit,
+                          const char *registry, const char *name, struct arena *a,
+                          struct step_list *out, struct err *err);
 
 int store_cleanups_due(struct store *s, int64_t now_ms, size_t max, struct arena *a,
                        struct cleanup_list *out, struct err *err);

@@ -58,6 +58,6 @@ int task_put_new(struct sql *db, const struct task *t, int64_t now_ms, struct ta
                  struct err *err);
 
 /* Queues a clean-up for a task; the same tag and digest again replaces the row. */
-int cleanup_put(struct sql *db, const struct cleanup *c, int64_t task, struct err *err);
+int cleanup_put(struct sql *db, struct cleanup *c, int64_t task, struct err *err);
 
 #endif

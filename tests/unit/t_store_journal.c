@@ -69,13 +69,14 @@ static void check_closed(struct fixture *f, const struct task *t, int64_t d)
     ok(f, store_cleanups_due(f->s, 5, 10, &f->a, &due, &f->err));
     assert_int_equal(due.n, 1);
     assert_int_equal(due.at[0].task, t->id);
-    const char *digest = NULL;
-    ok(f, store_published_digest(f->s, "forge/team/app", "c1", REG, "team/app", &f->a, &digest,
-                                 &f->err));
-    assert_string_equal(digest, "sha256:n");
-    ok(f, store_published_digest(f->s, "forge/team/app", "c2", REG, "team/app", &f->a, &digest,
-                                 &f->err));
-    assert_null(digest);
+    struct step_list published;
+    ok(f, store_published_steps(f->s, "forge/team/app", "c1", REG, "team/app", &f->a, &published,
+                                &f->err));
+    assert_true(published.n > 0);
+    assert_string_equal(published.at[0].new_digest, "sha256:n");
+    ok(f, store_published_steps(f->s, "forge/team/app", "c2", REG, "team/app", &f->a, &published,
+                                &f->err));
+    assert_int_equal(published.n, 0);
 }
 
 static void a_publication_is_two_commits(void **state)

@@ -14,7 +14,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 ACCEPT = ", ".join([MANIFEST, INDEX, "application/vnd.docker.distribution.manifest.v2+json",
                     "application/vnd.docker.distribution.manifest.list.v2+json"])
-LINE = re.compile(r'^\S+ - \S+ \[[^]]*\] "(\w+) (\S+) HTTP/[\d.]+" (\d+)', re.M)
+LINE = re.compile(r'^\S+ - \S+ \[[^]]*\] "(\w+) (\S+) HTTP/[\d.]+" (\d+) .*"(.*)"$', re.M)
 
 
 def digest_of(data):
@@ -117,9 +117,10 @@ class Registry:
         return os.path.getsize(self.process.log)
 
     def requests(self, since=0, name=None):
-        """(method, path, status) of each request since a mark, of one repository if named."""
+        """(method, path, status) of each request of Slipway's since a mark, of one repository if
+        named."""
         with open(self.process.log, "rb") as file:
             file.seek(since)
             text = file.read().decode("utf-8", "replace")
-        rows = [(m, p, int(s)) for m, p, s in LINE.findall(text)]
+        rows = [(m, p, int(s)) for m, p, s, who in LINE.findall(text) if "slipway" in who]
         return [r for r in rows if name is None or f"/v2/{name}/" in r[1]]

@@ -212,15 +212,16 @@ lint-format:
 	$(call say,LINT,format)
 	$(Q)clang-format --dry-run -Werror $(tidy_src) $(headers) $(wildcard tests/fuzz/replay.c)
 
+# These define what analyzer.h turns into macros.
+tidy_plain := core/base/err.c core/base/str.c
 tidy_ok := $(tidy_src:%=$(B)/tidy/%.ok)
 lint-tidy: $(tidy_ok)
 
-$(B)/tidy/%.ok: % .clang-tidy tests/check/analyzer.h $(headers) | $(B)/version.h
+$(B)/tidy/%.ok: % .clang-tidy tests/.clang-tidy tests/check/analyzer.h $(headers) | $(B)/version.h
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)clang-tidy --quiet $< -- -std=gnu11 -I. -I$(B) $(LIB_CFLAGS) \
-		$(if $(filter core/base/err.c core/base/str.c,$<),,-include tests/check/analyzer.h) \
-		2>$@.err || \
+		$(if $(filter $(tidy_plain),$<),,-include tests/check/analyzer.h) 2>$@.err || \
 		{ grep -v ' warnings\? generated' $@.err; false; }
 	$(Q)touch $@
 

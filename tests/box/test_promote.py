@@ -66,7 +66,8 @@ def test_repeat_is_suppressed_and_moves_nothing(new_slipway, registry, repositor
                         commit=commit).status in (200, 202)
     wait_until(lambda: project.untouched() == 0, what="the repeats are looked at")
     assert [t["state"] for t in project.tasks()] == ["done"]
-    assert not [r for r in registry.requests(since, repository) if r[0] == "PUT" and r[1].endswith("/latest")]
+    assert not [r for r in registry.requests(since, repository)
+                if r[0] == "PUT" and r[1].endswith("/latest")]
 
 
 def test_waits_for_the_staged_image(new_slipway, registry, repository):

@@ -221,6 +221,16 @@ static void refuses_what_is_no_file(void **state)
     assert_non_null(strstr(f.err.text, "submodule"));
 }
 
+/* What is remembered in memory goes with the process; the caches on disk stay. */
+static void restart(void)
+{
+    struct git_opts opts = {.cache_dir = arena_printf(&w.a, "%s/cache", w.dir)};
+    struct err err = ERR_INIT;
+    git_free(w.git);
+    w.git = git_new(&opts, &err);
+    assert_non_null(w.git);
+}
+
 static void resolves_tags(void **state)
 {
     (void)state;
@@ -253,6 +263,9 @@ static void resolves_tags(void **state)
     assert_string_equal(branch, "main");
     (void)sh(w.src, "git checkout -q --detach");
     assert_int_equal(git_default_branch(w.git, &r, &w.a, &branch, &err), 0);
+    assert_string_equal(branch, "main"); /* remembered for a while */
+    restart();
+    assert_int_equal(git_default_branch(w.git, &r, &w.a, &branch, &err), 0);
     assert_null(branch);
     (void)sh(w.src, "git checkout -q main");
     struct git_remote nowhere = {.url = "http://127.0.0.1:1/x"};
@@ -274,7 +287,9 @@ static void knows_ancestry(void **state)
 {
     (void)state;
     struct git_remote r = remote();
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (i < 2)
+            restart();
         expect_ancestry(&r, w.c2, w.c1, ANCESTRY_DESCENDANT);
         expect_ancestry(&r, w.c1, w.c2, ANCESTRY_ANCESTOR);
         expect_ancestry(&r, w.c3, w.side, ANCESTRY_DESCENDANT);
@@ -300,6 +315,7 @@ static void answers_from_cache_while_remote_is_away(void **state)
     (void)state;
     (void)sh(w.dir, "cp -r src away");
     struct git_remote r = {.url = arena_printf(&w.a, "file://%s/away", w.dir)};
+    restart();
     expect_ancestry(&r, w.c3, w.c2, ANCESTRY_DESCENDANT);
     (void)sh(w.dir, "mv away gone");
     expect_ancestry(&r, w.c3, w.c2, ANCESTRY_DESCENDANT);

@@ -252,6 +252,16 @@ static int64_t started(void)
     return n;
 }
 
+/* What is remembered in memory goes with the process; the caches on disk stay. */
+static void restart(void)
+{
+    struct git_opts opts = {.cache_dir = arena_printf(&w.a, "%s/cache", w.dir)};
+    struct err err = ERR_INIT;
+    git_free(w.git);
+    w.git = git_new(&opts, &err);
+    assert_non_null(w.git);
+}
+
 static void answers_cost_few_processes(void **state)
 {
     (void)state;
@@ -271,6 +281,10 @@ static void answers_cost_few_processes(void **state)
         assert_string_equal(read_yaml(r, w.c2, &err), "two\n");
         assert_int_equal(started(), 2);
         enum ancestry out;
+        assert_int_equal(git_ancestry(w.git, r, w.c2, w.c1, &out, &err), 0);
+        assert_int_equal(out, ANCESTRY_DESCENDANT);
+        assert_int_equal(started(), 0); /* the commit that was read names its parent */
+        restart();
         assert_int_equal(git_ancestry(w.git, r, w.c2, w.c1, &out, &err), 0);
         assert_int_equal(started(), 2);
         assert_int_equal(git_ancestry(w.git, r, w.c1, w.c2, &out, &err), 0);

@@ -31,8 +31,27 @@ static void read_type(struct settings_load *l, const struct yml_node *map, const
 
 struct secrets_to {
     const char *what;
+    const char *type;
     struct str_list *list;
 };
+
+/* A guess can be tried in peace by whoever has seen one signature; and what is signed for one
+ * source, with a secret that is another's, too, is taken by the other. */
+static void judge_hook_secret(struct settings_load *l, struct place at, const struct secrets_to *s,
+                              const char *secret)
+{
+    bool is_refused = !str_eq(s->type, "github");
+    if (strlen(secret) < LIMIT_HOOK_SECRET)
+        (is_refused ? diag_error : diag_warn)(
+            l->diags, at, "%s: a secret of fewer than %d characters is too easily guessed%s",
+            s->what, LIMIT_HOOK_SECRET, is_refused ? ", and lets nobody in" : "");
+    list_each (const struct forge_conf, other, &l->s->forges)
+        if (str_in(secret, &other->hook_secrets))
+            diag_warn(l->diags, at,
+                      "%s: forge '%s' has the same secret, so who may speak for one may speak for "
+                      "both",
+                      s->what, other->name);
+}
 
 static bool read_hook_secret(struct settings_load *l, const struct yml_node *item, void *to)
 {
@@ -40,8 +59,10 @@ static bool read_hook_secret(struct settings_load *l, const struct yml_node *ite
     const char *secret = NULL;
     if (!read_secret(l, item, s->what, SETTINGS_SERVE, &secret))
         return false;
-    if (secret)
-        *list_push(l->arena, s->list) = secret;
+    if (!secret)
+        return true;
+    judge_hook_secret(l, item->at, s, secret);
+    *list_push(l->arena, s->list) = secret;
     return true;
 }
 
@@ -49,7 +70,8 @@ static void read_hook_secrets(struct settings_load *l, const struct yml_node *ma
                               struct forge_conf *f)
 {
     const struct yml_node *node = yml_get(map, "hook_secrets");
-    struct secrets_to to = {key_path(l, "forges", f->name, "hook_secrets"), &f->hook_secrets};
+    struct secrets_to to = {key_path(l, "forges", f->name, "hook_secrets"), f->type,
+                            &f->hook_secrets};
     bool none = !node || yml_is_null(node) || (node->type == YML_SEQ && !node->n);
     if (!none)
         (void)read_each(l, node, to.what, read_hook_secret, &to);
@@ -156,6 +178,14 @@ static void read_registry_login(struct settings_load *l, const struct yml_node *
                   r->host);
 }
 
+/* Two names for one registry would be two sets of locks and two histories of each tag. */
+static bool is_own_name(struct settings_load *l, const char *host)
+{
+    struct imageref ref;
+    const char *image = arena_printf(l->arena, "%s/library/x", host);
+    return imageref_parse(image, host, l->arena, &ref, NULL) < 0 || str_eq(ref.host, host);
+}
+
 void settings_read_registry(struct settings_load *l, const struct yml_pair *pair)
 {
     static const char *const keys[] = {"username", "password",   "type",
@@ -170,6 +200,9 @@ void settings_read_registry(struct settings_load *l, const struct yml_pair *pair
         diag_error(l->diags, pair->key->at,
                    "the name of a registry is host or host:port, without https:// and path, not "
                    "'%.80s'",
+                   host);
+    else if (!is_own_name(l, host))
+        diag_error(l->diags, pair->key->at, "%s is Docker Hub, which is called docker.io here",
                    host);
     if (yml_is_null(map)) { /* `registry.example.org:` alone: known, and anonymous */
         *list_push(l->arena, &l->s->registries) = r;

@@ -81,9 +81,11 @@ static int events_of_file(const struct engine *e, const struct plan_flags *f, co
     return 0;
 }
 
-static int event_by_hand(const struct plan_flags *f, struct arena *a, struct event_list *events,
-                         struct err *err)
+static int event_by_hand(const struct engine *e, const struct plan_flags *f, struct arena *a,
+                         struct event_list *events, struct err *err)
 {
+    if (!engine_forge(e, f->forge))
+        return err_set(err, ERR_CONFIG, 0, "forge '%s' is not configured", f->forge);
     struct event *event = list_push(a, events);
     *event = (struct event){
         .kind = f->tag ? EVENT_TAG : EVENT_MERGED,
@@ -209,7 +211,7 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     if (engine_setup(&engine, s, false, &err) < 0 ||
         (positional ? events_of_file(&engine, &f, argv[1], &text, &a, &events, &err)
-                    : event_by_hand(&f, &a, &events, &err)) < 0)
+                    : event_by_hand(&engine, &f, &a, &events, &err)) < 0)
         code = command_failed(&err);
     else
         code = plan_events(&engine, &f, &events, &a);

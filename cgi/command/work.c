@@ -99,6 +99,7 @@ static int run(int argc, char **argv)
         return command_usage(&command_work, "--threads must be 1 to %d", LIMIT_WORK_THREADS);
     log_set_role("work");
     sigset_t signals = block_signals();
+    mem_share_arenas();
     harden_no_core_dumps();
     harden_file_limits();
 

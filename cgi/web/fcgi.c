@@ -37,18 +37,40 @@ struct server {
     atomic_size_t in_hand; /* threads between a request's parameters and its end */
 };
 
+struct body {
+    FCGX_Request *request;
+    bool whole; /* nothing but the mark of its end is left to read */
+};
+
 static size_t read_body(void *ctx, void *buf, size_t len)
 {
-    FCGX_Request *request = ctx;
+    struct body *body = ctx;
     size_t got = 0;
     while (got < len) {
         size_t want = len - got < INT_MAX ? len - got : INT_MAX;
-        int n = FCGX_GetStr((char *)buf + got, (int)want, request->in);
+        int n = FCGX_GetStr((char *)buf + got, (int)want, body->request->in);
         if (n <= 0)
             break;
         got += (size_t)n;
     }
+    body->whole = got == len;
     return got;
+}
+
+/*
+ * libfcgi waits with the end of a connection until the other side has ended it, lest bytes that
+ * nobody has read take the answer with them. When there are none, that is a wait for nothing. The
+ * answer goes out before we look, for the mark of the body's end may be late.
+ */
+static void finish(struct body *body)
+{
+    FCGX_Request *request = body->request;
+    bool sent = FCGX_FClose(request->err) == 0 && FCGX_FClose(request->out) == 0;
+    if (sent && body->whole && FCGX_GetChar(request->in) < 0 && !FCGX_GetError(request->in))
+        FCGX_Detach(request);
+    FCGX_Finish_r(request);
+    /* Also a connection that nginx would keep: a thread that waits on one serves nobody else. */
+    FCGX_Free(request, 1);
 }
 
 static void begin_stop(struct server *s)
@@ -62,13 +84,12 @@ static void begin_stop(struct server *s)
 static void serve_request(struct server *s, FCGX_Request *request)
 {
     struct strbuf CLEANUP_STRBUF out = STRBUF_INIT(REPLY_MAX);
-    struct body_source source = {.read = read_body, .ctx = request};
+    struct body body = {.request = request};
+    struct body_source source = {.read = read_body, .ctx = &body};
     atomic_fetch_add(&s->in_hand, 1);
     bool go_on = s->opts->answer(s->opts->ctx, (const char *const *)request->envp, source, &out);
     (void)FCGX_PutStr(out.buf, (int)out.len, request->out);
-    FCGX_Finish_r(request);
-    /* Also a connection that nginx would keep: a thread that waits on one serves nobody else. */
-    FCGX_Free(request, 1);
+    finish(&body);
     atomic_fetch_sub(&s->in_hand, 1);
     if (!go_on) {
         atomic_store(&s->fatal, true);

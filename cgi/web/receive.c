@@ -59,6 +59,14 @@ static void not_kept(const struct hook *h, const struct err *err, struct reply *
     out->fatal = store_is_broken(h->service->store);
 }
 
+/* Once for all that share a commit: it looks for everything that is new. */
+static void tell_worker(struct service *s)
+{
+    int64_t commits = store_commits(s->store);
+    if (s->wake_path && atomic_exchange(&s->told, commits) != commits)
+        wake_send(s->wake_path);
+}
+
 static void keep(const struct hook *h, bool boring, struct reply *out)
 {
     struct err err = ERR_INIT;
@@ -89,8 +97,7 @@ static void keep(const struct hook *h, bool boring, struct reply *out)
     }
     reply_set(out, 202, "kept\n");
     out->reason = "kept";
-    if (h->service->wake_path)
-        wake_send(h->service->wake_path);
+    tell_worker(h->service);
 }
 
 static void answer(struct hook *h, struct reply *out)

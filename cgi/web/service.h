@@ -21,6 +21,7 @@ struct service {
     const struct settings *settings;
     struct store *store;
     const char *wake_path; /* NULL: nobody is told */
+    atomic_llong told;     /* the store's commits when the worker was told last */
     struct arena arena;    /* holds the settings */
     struct body_budget budget;
     struct readiness readiness;

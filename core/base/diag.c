@@ -1,6 +1,7 @@
 #include "core/base/diag.h"
 
 #include "core/base/limits.h"
+#include "core/base/str.h"
 
 #include <stdarg.h>
 
@@ -8,8 +9,8 @@
 static void diag_flatten(char *text)
 {
     for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == '\x7f')
-            *text = '?';
+        for (size_t n = str_control(text); n; n--)
+            text[n - 1] = '?';
 }
 
 /* A value that several YAML aliases lead to is visited several times, and reported once. */

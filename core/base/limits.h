@@ -28,7 +28,8 @@
 #define LIMIT_YAML_NAME 255     /* an anchor or a tag, expanded */
 #define LIMIT_DIAGS 100         /* findings kept for one file */
 #define LIMIT_PATTERN 1024
-#define LIMIT_PATTERN_MATCH 100000 /* PCRE2 match limit */
+#define LIMIT_PATTERN_MATCH 100000   /* PCRE2 match limit, */
+#define LIMIT_PATTERN_WORK 2000000   /* times the bytes of its code: tens of milliseconds */
 #define LIMIT_PATTERN_DEPTH 1000
 #define LIMIT_TEMPLATE KIB(4)
 #define LIMIT_NAME 255 /* host/name of an image */
@@ -37,6 +38,7 @@
 #define LIMIT_REF 255
 #define LIMIT_EVENT_URL 1024 /* a change's URL, for people */
 #define LIMIT_EVENT_TEXT 256 /* a title or a name, for people */
+#define LIMIT_EVENT_AHEAD_S 3600 /* a time that lies further ahead of its delivery says nothing */
 #define LIMIT_RUN_ID 128
 #define LIMIT_WEBHOOK_ID 255
 #define LIMIT_STANDARD_BODY MIB(1) /* the scheme itself advises 20 KB */
@@ -61,7 +63,8 @@
 #define LIMIT_REPOSITORIES 1000 /* of one registry whose tokens and rights are remembered */
 #define LIMIT_NO_DELETE_S 600   /* then a refused right to delete is asked for again */
 #define LIMIT_REDIRECTS 3
-#define LIMIT_HTTP_IDLE 64 /* connections and handles kept warm */
+#define LIMIT_HTTP_IDLE 24   /* connections and handles kept warm */
+#define LIMIT_HTTP_ACTIVE 32 /* transfers at once, all hosts together */
 #define LIMIT_CONNECT_MS 5000
 #define LIMIT_REQUEST_MS 30000
 #define LIMIT_HOST_CONNECTIONS 16

@@ -1,5 +1,6 @@
 #include "core/base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdalign.h>
 
@@ -73,6 +74,16 @@ char *xasprintf(const char *fmt, ...)
     if (len < 0)
         mem_exhausted(0);
     return out;
+}
+
+void mem_share_arenas(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
 }
 
 void arena_release(struct arena *a)

@@ -18,6 +18,12 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t len);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* For a process with many threads that seldom work at once: few malloc arenas, so that what one
+ * thread freed serves the next. Before the first thread starts. */
+void mem_share_arenas(void);
+/* Gives freed memory back to the kernel. */
+void mem_trim(void);
+
 struct arena_block;
 
 struct arena {

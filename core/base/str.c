@@ -141,6 +141,14 @@ void str_urlencode(struct strbuf *out, const char *s, bool keep_slash)
     }
 }
 
+size_t str_control(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    if (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0)
+        return 2;
+    return (p[0] && p[0] < ' ') || p[0] == 0x7F;
+}
+
 struct str_list str_split(struct arena *a, const char *s, char sep)
 {
     struct str_list parts = {0};

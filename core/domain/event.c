@@ -38,8 +38,7 @@ static bool bytes_ok(const char *s, size_t max, bool blank_ok, const char * not 
     if (len == 0 || len > max)
         return false;
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c < 0x20 || c == 0x7f || (c == ' ' && !blank_ok) || strchr(not, s[i]))
+        if (str_control(s + i) || (s[i] == ' ' && !blank_ok) || strchr(not, s[i]))
             return false;
     }
     return true;
@@ -121,8 +120,8 @@ const char *event_text(struct arena *a, const char *s)
     }
     char *text = arena_strndup(a, s, len);
     for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = ' ';
+        for (size_t n = str_control(p); n; n--)
+            p[n - 1] = ' ';
     return text;
 }
 

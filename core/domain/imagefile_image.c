@@ -7,7 +7,7 @@
 static bool has_control(const char *s, bool lines)
 {
     for (; *s; s++)
-        if (((unsigned char)*s < ' ' && !(lines && (*s == '\n' || *s == '\t'))) || *s == '\x7f')
+        if (str_control(s) && !(lines && (*s == '\n' || *s == '\t')))
             return true;
     return false;
 }

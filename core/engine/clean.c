@@ -7,7 +7,7 @@
 #include "core/os/clock.h"
 #include "core/os/random.h"
 
-enum { LEFT_AGAIN_MS = 6 * 3600 * 1000 };
+enum { SEEN_FRESH_MS = 2000, LEFT_AGAIN_MS = 6 * 3600 * 1000 };
 
 /* What is left is listed with its reason and tried again: soon after trouble, rarely where the
  * registry has no way. */
@@ -45,12 +45,17 @@ static bool clean_one(const struct engine *e, struct cleanup *item, bool fresh, 
     return true;
 }
 
-int clean_run(const struct engine *e, struct cleanup *items, size_t n, int64_t fresh_until,
-              struct arena *a, struct err *err)
+static bool is_fresh(const struct cleanup *item)
+{
+    return item->seen_ms && clock_monotonic_ms() - item->seen_ms < SEEN_FRESH_MS;
+}
+
+int clean_run(const struct engine *e, struct cleanup *items, size_t n, struct arena *a,
+              struct err *err)
 {
     bool *done = arena_alloc(a, n * sizeof *done);
     for (size_t i = 0; i < n; i++)
-        done[i] = clean_one(e, &items[i], clock_monotonic_ms() < fresh_until, a);
+        done[i] = clean_one(e, &items[i], is_fresh(&items[i]), a);
     return n ? store_cleanups_settle(e->store, items, done, n, err) : 0;
 }
 

@@ -1,5 +1,6 @@
 #include "core/engine/deliver.h"
 
+#include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/plan.h"
 
@@ -104,6 +105,13 @@ static const char *sort_event(const struct engine *e, const struct delivery *d,
     return NULL;
 }
 
+/* A sender whose clock is far ahead would otherwise win over all others until that time comes. */
+static void drop_future(struct event *event, int64_t received_at)
+{
+    if (event->happened_at > received_at / 1000 + LIMIT_EVENT_AHEAD_S)
+        event->happened_at = 0;
+}
+
 void deliver_sort(const struct engine *e, const struct delivery *d, struct arena *a,
                   struct delivered *out)
 {
@@ -127,7 +135,8 @@ void deliver_sort(const struct engine *e, const struct delivery *d, struct arena
         out->reason = arena_strdup(a, err.text);
         return;
     }
-    list_each (const struct event, event, &events) {
+    list_each (struct event, event, &events) {
+        drop_future(event, d->received_at);
         const char *ignored = sort_event(e, d, event, a, out);
         if (ignored)
             out->reason = ignored;

@@ -117,14 +117,19 @@ static int config_digest(struct publishing *p, const struct flip *f, const struc
     return 0;
 }
 
-/* "https://host/team/app/pull/7" names its project; "https://review/7" does not. */
+/* "https://host/team/app/pull/7" names its project; "https://review/7" does not. Whole parts of the
+ * path count: team/app is not team/app-tools. */
 static bool url_is_of_project(const char *url, const char *project)
 {
     const char *path = strstr(url, "://");
     path = path ? strchr(path + 3, '/') : NULL;
     if (!path || !strchr(path + 1, '/'))
         return true;
-    return strstr(path, project) != NULL;
+    size_t len = strlen(project);
+    for (const char *p = path; (p = strstr(p, project)); p++)
+        if (p[-1] == '/' && (p[len] == '/' || p[len] == '\0'))
+            return true;
+    return false;
 }
 
 static int check_labels(struct publishing *p, const struct flip *f, const struct js *config,

@@ -305,7 +305,7 @@ static struct outcome flip_and_end(struct publishing *p, bool *settled)
     *settled = end_journal(p, &out, &cleanups, &err) == 0;
     if (!*settled)
         return outcome_later(p, TASK_FAILED, &err);
-    if (clean_run(p->engine, cleanups.at, cleanups.n, retire_fresh_until(p), p->arena, &err) < 0)
+    if (clean_run(p->engine, cleanups.at, cleanups.n, p->arena, &err) < 0)
         log_warn("clean-ups are tried again later", "reason", err.text, NULL);
     return out;
 }

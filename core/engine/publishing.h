@@ -76,7 +76,5 @@ int publishing_prove(struct publishing *p, struct err *err);
 
 /* retire.c: staged tags that may go: seen with the digest that is live now, or superseded. */
 struct cleanup_list retire_list(struct publishing *p);
-/* How long what was seen at the staged tags is taken for true: their removal takes time, too. */
-int64_t retire_fresh_until(const struct publishing *p);
 
 #endif

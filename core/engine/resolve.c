@@ -45,8 +45,12 @@ static void first_round(struct publishing *p, struct round *r)
     r->staged = arena_alloc(a, 2 * p->n * sizeof *r->staged);
     for (size_t i = 0; i < p->n; i++) {
         struct flip *f = &p->flips[i];
-        if (f->step.staged_tag) {
-            bool fetch = !f->stale && is_first_of_image(p, i);
+        bool fetch = !f->stale && is_first_of_image(p, i);
+        if (f->step.staged_tag && f->recorded && !fetch && !f->stale) {
+            /* The record says what is published; what the tag shows only matters to its removal,
+             * which looks itself. */
+            f->staged_digest = f->recorded;
+        } else if (f->step.staged_tag) {
             round_add(r, publishing_op(f, fetch ? REGISTRY_GET : REGISTRY_HEAD, f->step.staged_tag),
                       i, true);
         }

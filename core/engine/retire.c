@@ -4,8 +4,6 @@
 #include "core/base/str.h"
 #include "core/os/clock.h"
 
-enum { STAGED_FRESH_MS = 2000 };
-
 struct cleanup_list retire_list(struct publishing *p)
 {
     struct cleanup_list list = {0};
@@ -27,17 +25,7 @@ struct cleanup_list retire_list(struct publishing *p)
         c->kept_digest = kept;
         c->task = p->task->id;
         c->run_at = clock_now_ms();
+        c->seen_ms = f->staged_seen_ms;
     }
     return list;
-}
-
-int64_t retire_fresh_until(const struct publishing *p)
-{
-    int64_t until = INT64_MAX;
-    for (size_t i = 0; i < p->n; i++) {
-        int64_t end = p->flips[i].staged_seen_ms + STAGED_FRESH_MS;
-        if (p->flips[i].step.staged_tag && end < until)
-            until = p->flips[i].staged_seen_ms ? end : 0;
-    }
-    return until;
 }

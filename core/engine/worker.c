@@ -13,7 +13,12 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PASS_DELIVERIES = 64, STORE_TROUBLE_MS = 1000, PRUNE_EVERY_MS = 3600 * 1000 };
+enum {
+    LARGE_ITEM = 256 * 1024,
+    PASS_DELIVERIES = 64,
+    STORE_TROUBLE_MS = 1000,
+    PRUNE_EVERY_MS = 3600 * 1000
+};
 
 enum item_kind { ITEM_RUN, ITEM_RESUME, ITEM_CLEAN };
 
@@ -98,8 +103,11 @@ static void *thread_main(void *arg)
             clock_sleep_ms(STORE_TROUBLE_MS);
         (void)pthread_mutex_lock(&w->mutex);
         end_item(w, item);
+        bool large = item->arena.used > LARGE_ITEM;
         arena_release(&item->arena);
         free(item);
+        if (large)
+            mem_trim();
         wake_send(w->wake_path);
     }
     (void)pthread_mutex_unlock(&w->mutex);

@@ -3,6 +3,7 @@
 #include "core/base/str.h"
 
 #define FORM_TYPE "application/x-www-form-urlencoded"
+#define FORM_FIELD "payload"
 
 static bool is_form(const struct http_req *req)
 {
@@ -16,14 +17,16 @@ static bool is_form(const struct http_req *req)
     return str_caseeq(bare, FORM_TYPE);
 }
 
+/* No signature covers the Content-Type. Were the field looked for anywhere, whoever may choose a
+ * title in a signed JSON body could write a payload of his own into it and call the body a form. */
 static struct js *parse_form(const struct http_req *req, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     const char *form = arena_strndup(&a, req->body, req->body_len);
-    const char *payload =
-        strlen(form) == req->body_len ? http_query_param(&a, form, "payload") : NULL;
+    bool is_whole = strlen(form) == req->body_len && str_starts(form, FORM_FIELD "=");
+    const char *payload = is_whole ? http_query_param(&a, form, FORM_FIELD) : NULL;
     if (!payload) {
-        (void)err_set(err, ERR_INPUT, 0, "the form has no field \"payload\"");
+        (void)err_set(err, ERR_INPUT, 0, "the form does not begin with the field \"payload\"");
         return NULL;
     }
     return js_parse(payload, strlen(payload), err);

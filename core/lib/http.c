@@ -18,6 +18,7 @@
 #define LOW_SPEED_S 30L
 #define CA_CACHE_S 60L
 #define LOOP_WAIT_MS 30000
+#define HTTP_BUFFER 8192L /* of each handle; answers are small, and gathered elsewhere */
 
 /* Callers of one http_all wait here; guarded by the client's lock. */
 struct batch {
@@ -48,6 +49,8 @@ struct http_client {
     pthread_mutex_t lock; /* guards first, last, stop and every batch */
     struct job *first, *last;
     bool stop;
+    struct job *waiting, **waiting_end; /* only the loop thread touches these three */
+    size_t active;
     CURLM *multi;
     CURL *idle[LIMIT_HTTP_IDLE]; /* only the loop thread touches these */
     size_t idle_n;
@@ -198,6 +201,7 @@ static void set_manners(const struct http_client *c, struct job *job)
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, HTTP_BUFFER);
 }
 
 static void job_start(struct http_client *c, struct job *job)
@@ -224,6 +228,7 @@ static void job_start(struct http_client *c, struct job *job)
 static void job_finish(struct http_client *c, struct job *job, CURLcode result)
 {
     CURL *e = job->easy;
+    c->active--;
     job->result = job->cut ? CURLE_OK : result;
     (void)curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &job->status);
     (void)curl_multi_remove_handle(c->multi, e);
@@ -265,20 +270,35 @@ static void reap(struct http_client *c)
     }
 }
 
+/* A handle holds buffers, so a large batch gets only so many at a time. */
+static void start_waiting(struct http_client *c)
+{
+    while (c->waiting && c->active < LIMIT_HTTP_ACTIVE) {
+        struct job *job = c->waiting;
+        c->waiting = job->next;
+        if (!c->waiting)
+            c->waiting_end = &c->waiting;
+        c->active++;
+        job_start(c, job);
+    }
+}
+
 static void *loop(void *user)
 {
     struct http_client *c = user;
     struct job *jobs;
+    c->waiting_end = &c->waiting;
     while (take_queue(c, &jobs)) {
-        while (jobs) {
-            struct job *next = jobs->next;
-            job_start(c, jobs);
-            jobs = next;
-        }
+        *c->waiting_end = jobs;
+        while (*c->waiting_end)
+            c->waiting_end = &(*c->waiting_end)->next;
+        start_waiting(c);
         int running;
         if (curl_multi_perform(c->multi, &running) != CURLM_OK)
             abort();
         reap(c);
+        if (c->waiting && c->active < LIMIT_HTTP_ACTIVE)
+            continue;
         if (curl_multi_poll(c->multi, NULL, 0, LOOP_WAIT_MS, NULL) != CURLM_OK)
             abort();
     }

@@ -15,12 +15,16 @@ struct pattern {
 };
 
 /* The settings are only read by a match, so that one context serves all threads. */
-static pcre2_match_context *match_limits(void)
+static pcre2_match_context *match_limits(const pcre2_code *regex)
 {
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
-    if (!limits)
+    size_t size = 0;
+    if (!limits || pcre2_pattern_info(regex, PCRE2_INFO_SIZE, &size) || !size)
         abort();
-    (void)pcre2_set_match_limit(limits, LIMIT_PATTERN_MATCH);
+    /* Between two steps that PCRE2 counts it may run through all of the code. */
+    size_t steps = LIMIT_PATTERN_WORK / size;
+    (void)pcre2_set_match_limit(
+        limits, (uint32_t)(steps < LIMIT_PATTERN_MATCH ? steps : LIMIT_PATTERN_MATCH));
     (void)pcre2_set_depth_limit(limits, LIMIT_PATTERN_DEPTH);
     (void)pcre2_set_heap_limit(limits, PATTERN_HEAP_KIB);
     return limits;
@@ -40,7 +44,7 @@ static int compile_regex(struct pattern *p, struct err *err)
         return err_set(err, ERR_CONFIG, 0, "'%.200s' is no regular expression: %s at character %zu",
                        p->text, (const char *)why, (size_t)offset + 1);
     }
-    p->limits = match_limits();
+    p->limits = match_limits(p->regex);
     return 0;
 }
 

@@ -4,14 +4,15 @@
 #include "core/os/clock.h"
 
 #include <errno.h>
+#include <semaphore.h>
 
 struct commit_op {
     commit_fn *fn;
     void *ctx;
     int rc;
     struct err err;
-    bool done;
-    pthread_cond_t wake;
+    bool done;  /* else whoever is woken has become the leader */
+    sem_t wake; /* of its own: a common condition would wake threads only to queue for its mutex */
     struct commit_op *next;
 };
 
@@ -51,26 +52,53 @@ static bool commit_run_one(struct commit *c, struct commit_op *op)
     return sql_run(c->db, "RELEASE op", SQL_NO_ARGS, op->rc ? &undo : &op->err) == 0;
 }
 
+/* The first that fails, NULL when none does. */
+static struct commit_op *commit_run_together(struct commit *c, struct commit_op *group)
+{
+    struct commit_op *op = group;
+    while (op && (op->rc = op->fn(c->db, op->ctx, &op->err)) == 0)
+        op = op->next;
+    return op;
+}
+
+/* Everything once more from the start, so that only those fail that must. */
+static int commit_run_apart(struct commit *c, struct commit_op *group, struct err *err)
+{
+    if (sql_run(c->db, "ROLLBACK", SQL_NO_ARGS, err) ||
+        sql_run(c->db, "BEGIN IMMEDIATE", SQL_NO_ARGS, err))
+        return -1;
+    for (struct commit_op *op = group; op; op = op->next) {
+        op->err = (struct err)ERR_INIT;
+        if (commit_run_one(c, op))
+            continue;
+        if (op->err.kind == ERR_NONE)
+            (void)err_set(&op->err, ERR_TEMP, EIO, "the transaction could not go on");
+        *err = op->err;
+        op->rc = -1;
+        return -1;
+    }
+    return 0;
+}
+
+/* Savepoints cost more than the rows, for SQLite copies each page that is changed below one; and
+ * hardly ever does an operation fail. */
 static int commit_run_group(struct commit *c, struct commit_op *group, struct err *err)
 {
     if (sql_run(c->db, "BEGIN IMMEDIATE", SQL_NO_ARGS, err))
         return -1;
-    int64_t kept = 0;
-    for (struct commit_op *op = group; op; op = op->next) {
-        if (!commit_run_one(c, op)) {
-            if (op->err.kind == ERR_NONE)
-                (void)err_set(&op->err, ERR_TEMP, EIO, "the transaction could not go on");
-            *err = op->err;
-            op->rc = -1;
-            return -1;
-        }
-        kept += op->rc == 0;
+    struct commit_op *bad = commit_run_together(c, group);
+    if (bad && (!group->next || !sql_in_transaction(c->db))) {
+        *err = bad->err;
+        return -1;
     }
+    if (bad && commit_run_apart(c, group, err))
+        return -1;
     if (sql_run(c->db, "COMMIT", SQL_NO_ARGS, err))
         return -1;
     (void)atomic_fetch_add(&c->groups, 1);
-    if (kept)
-        atomic_store(&c->proved_at, clock_monotonic_ms());
+    for (const struct commit_op *op = group; op; op = op->next)
+        if (op->rc == 0)
+            atomic_store(&c->proved_at, clock_monotonic_ms());
     return 0;
 }
 
@@ -95,9 +123,10 @@ static void commit_lead(struct commit *c, struct commit_op *group)
         }
 }
 
-/* Cuts the next group off the queue, whose mutex is held. */
+/* Cuts the next group off the queue; its first is the caller's own. */
 static struct commit_op *commit_take(struct commit *c)
 {
+    (void)pthread_mutex_lock(&c->queue);
     struct commit_op *group = c->head, *last = group;
     size_t n = 1;
     for (; n < LIMIT_COMMIT_GROUP && last->next; n++)
@@ -107,47 +136,57 @@ static struct commit_op *commit_take(struct commit *c)
     if (!c->head)
         c->tail = &c->head;
     last->next = NULL;
+    (void)pthread_mutex_unlock(&c->queue);
     return group;
 }
 
-/* An operation lives on its caller's stack: it must not be looked at once it is marked as done. */
-static void commit_finish(struct commit *c, struct commit_op *group)
+/* The next leader is woken first, so that the disk does not wait for the others to be. An operation
+ * lives on its caller's stack: it must not be looked at once its caller may go on. */
+static void commit_finish(struct commit *c, struct commit_op *group, const struct commit_op *own)
 {
+    (void)pthread_mutex_lock(&c->queue);
+    struct commit_op *heir = c->head;
+    c->leading = heir != NULL;
+    (void)pthread_mutex_unlock(&c->queue);
+    if (heir)
+        (void)sem_post(&heir->wake);
     while (group) {
-        struct commit_op *next = group->next;
-        group->done = true;
-        (void)pthread_cond_signal(&group->wake);
-        group = next;
+        struct commit_op *op = group;
+        group = op->next;
+        op->done = true;
+        if (op != own)
+            (void)sem_post(&op->wake);
     }
-    c->leading = false;
-    if (c->head)
-        (void)pthread_cond_signal(&c->head->wake);
+}
+
+/* True when the caller must lead. */
+static bool commit_join(struct commit *c, struct commit_op *op)
+{
+    (void)pthread_mutex_lock(&c->queue);
+    *c->tail = op;
+    c->tail = &op->next;
+    c->waiting++;
+    bool lead = !c->leading;
+    c->leading = true;
+    (void)pthread_mutex_unlock(&c->queue);
+    return lead;
 }
 
 int commit_write(struct commit *c, commit_fn *fn, void *ctx, struct err *err)
 {
-    struct commit_op op = {.fn = fn, .ctx = ctx, .wake = PTHREAD_COND_INITIALIZER};
+    struct commit_op op = {.fn = fn, .ctx = ctx};
     if (sql_is_broken(c->db))
         return refuse_broken(err);
-    (void)pthread_mutex_lock(&c->queue);
-    *c->tail = &op;
-    /* cppcheck-suppress autoVariables ; the queue lets go of it before it is done */
-    c->tail = &op.next;
-    c->waiting++;
-    while (!op.done) {
-        if (c->leading) {
-            (void)pthread_cond_wait(&op.wake, &c->queue);
+    (void)sem_init(&op.wake, 0, 0);
+    if (!commit_join(c, &op))
+        while (sem_wait(&op.wake))
             continue;
-        }
-        c->leading = true;
+    if (!op.done) {
         struct commit_op *group = commit_take(c);
-        (void)pthread_mutex_unlock(&c->queue);
         commit_lead(c, group);
-        (void)pthread_mutex_lock(&c->queue);
-        commit_finish(c, group);
+        commit_finish(c, group, &op);
     }
-    (void)pthread_mutex_unlock(&c->queue);
-    (void)pthread_cond_destroy(&op.wake);
+    (void)sem_destroy(&op.wake);
     if (op.rc && err)
         *err = op.err;
     return op.rc;

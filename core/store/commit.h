@@ -1,8 +1,8 @@
 /*
  * commit.h - group commit: callers on many threads share one transaction and so one sync of the
- * disk. The first becomes the leader: it passes the turnstile and runs what waits, each under a
- * savepoint of its own, so that one that fails leaves the others alone. Whoever comes meanwhile
- * forms the next group.
+ * disk. The first becomes the leader: it passes the turnstile and runs what waits. When one of
+ * them fails, all run once more, each under a savepoint of its own, so that it leaves the others
+ * alone. Whoever comes meanwhile forms the next group.
  */
 #ifndef SLIPWAY_STORE_COMMIT_H
 #define SLIPWAY_STORE_COMMIT_H
@@ -14,8 +14,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* What runs inside a transaction. It may run on another thread than its caller's, which waits. Its
- * results count only once the commit succeeded: it keeps them in ctx. */
+/* What runs inside a transaction. It may run on another thread than its caller's, which waits, and
+ * it may run twice, the first time in vain. Its results count only once the commit succeeded: it
+ * keeps them in ctx, and sets them whatever they were. */
 typedef int commit_fn(struct sql *db, void *ctx, struct err *err);
 
 struct commit_op;

@@ -111,6 +111,7 @@ static const struct {
     {"PRAGMA foreign_keys = ON", "PRAGMA foreign_keys", 1},
     {"PRAGMA trusted_schema = OFF", "PRAGMA trusted_schema", 0},
     {"PRAGMA cell_size_check = ON", "PRAGMA cell_size_check", 1},
+    {"PRAGMA journal_size_limit = 4194304", "PRAGMA journal_size_limit", MIB(4)},
     {"PRAGMA temp_store = MEMORY", "PRAGMA temp_store", 2},
     {"PRAGMA mmap_size = 0", NULL, 0},
 };
@@ -118,12 +119,12 @@ static const struct {
 static int store_set_journal(struct sql *db, struct err *err)
 {
     CLEANUP_SQL struct sql_stmt *q = NULL;
-    if (sql_query(db, "PRAGMA journal_mode = TRUNCATE", SQL_NO_ARGS, &q, err))
+    if (sql_query(db, "PRAGMA journal_mode = PERSIST", SQL_NO_ARGS, &q, err))
         return -1;
     int rc = sql_step(q, err);
     if (rc < 0)
         return -1;
-    if (!rc || !sql_col_is(q, 0, "truncate"))
+    if (!rc || !sql_col_is(q, 0, "persist"))
         return err_set(err, ERR_CONFIG, 0, "SQLite refuses a rollback journal for this file");
     return 0;
 }
@@ -221,6 +222,11 @@ int store_ping(struct store *s, struct err *err)
 bool store_is_broken(const struct store *s)
 {
     return sql_is_broken(s->db);
+}
+
+int64_t store_commits(const struct store *s)
+{
+    return atomic_load(&s->commit.groups);
 }
 
 const char *store_wake_path(const struct store *s, struct arena *a)

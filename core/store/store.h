@@ -34,6 +34,10 @@ int store_ping(struct store *s, struct err *err);
  * end (a retried fsync may report success for lost pages). */
 bool store_is_broken(const struct store *s);
 
+/* Commits through this store so far. When a function below returns, the one that holds its change
+ * is counted. */
+int64_t store_commits(const struct store *s);
+
 /* Path of the wake-up socket and of the worker's lock file beside this store, in the arena. */
 const char *store_wake_path(const struct store *s, struct arena *a);
 const char *store_work_lock_path(const struct store *s, struct arena *a);
@@ -293,6 +297,7 @@ struct cleanup {
     const char *digest;   /* only while it shows this */
     const char *kept_tag; /* a final tag of the repository that must survive */
     const char *kept_digest;
+    int64_t seen_ms; /* not stored: when the tag was seen to show it, monotonic; 0: not lately */
     int64_t task;
     int64_t run_at;
     int attempt;

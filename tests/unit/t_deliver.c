@@ -133,6 +133,26 @@ static void test_records_and_deletions_are_no_tasks(void **state)
     assert_int_equal(out.tasks.n, 0);
 }
 
+static void test_a_time_to_come_says_nothing(void **state)
+{
+    static const struct {
+        const char *at;
+        int64_t want;
+    } table[] = {{"1", 1}, {"3601", 3601}, {"3602", 0}, {"\"9999-12-31T23:59:59Z\"", 0}};
+    struct scene *s = *state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const char *body = arena_printf(
+            &s->arena,
+            "{\"kind\":\"change.merged\",\"project\":\"team/app\",\"branch\":\"main\","
+            "\"change\":7,\"commit\":\"" C1 "\",\"merged_at\":%s}",
+            table[i].at);
+        struct delivered out = sort(s, "code", body);
+        assert_int_equal(out.tasks.n, 1);
+        assert_int_equal(out.tasks.at[0].order.happened_at, table[i].want);
+        assert_int_equal(out.events.at[0].happened_at, table[i].want);
+    }
+}
+
 static void test_malformed_is_told_apart(void **state)
 {
     struct delivered out = sort(*state, "code", "{\"kind\":\"change.merged\"}");
@@ -148,6 +168,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_ignored_says_why, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_and_deletions_are_no_tasks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_time_to_come_says_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_malformed_is_told_apart, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,7 @@ static void projects(void **state)
         {"a b", false},
         {"a\nb", false},
         {"a\x7f", false},
+        {"a\xc2\x9b", false},
         {"a\\b", false},
         {"a?b", false},
         {"a#b", false},
@@ -92,6 +93,7 @@ static void refs(void **state)
         {"a^", false},     {"a:b", false},      {"a?", false},        {"a*", false},
         {"a[b", false},    {"a\\b", false},     {"a\tb", false},      {"a\x1b[0m", false},
         {"a\x7f", false},
+        {"a\xc2\x9b", false},
     };
     check_names(event_ref_ok, cases, ARRAY_LEN(cases));
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
@@ -208,7 +210,8 @@ static void texts(void **state)
     (void)state;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     assert_null(event_text(&a, NULL));
-    assert_string_equal(event_text(&a, "a\nb\tc\x1b[0m\x7f"), "a b c [0m ");
+    assert_string_equal(event_text(&a, "a\nb\tc\x1b[0m\x7f\xc2\x9bx\xc2\xa0"),
+                        "a b c [0m   x\xc2\xa0");
     char *s = repeated(&a, 'a', LIMIT_EVENT_TEXT + 40);
     assert_int_equal(strlen(event_text(&a, s)), LIMIT_EVENT_TEXT);
     static const char euro[3] = {'\xe2', '\x82', '\xac'};

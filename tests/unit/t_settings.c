@@ -24,6 +24,7 @@
 #define FIXTURES "tests/fixtures/settings"
 #define SECRET "hunter2hunter2"
 #define OTHER "correct horse battery"
+#define HOOK "what the review hook knows"
 
 static void without_folder(struct strbuf *text, const char *dir)
 {
@@ -85,7 +86,8 @@ static void check_fixture(const char *dir, const char *name, bool valid)
     without_folder(&got, arena_printf(&a, "%s/", dir));
     if (ok != valid)
         fail_msg("%s is %s\n%s", path, ok ? "valid" : "invalid", got.buf);
-    if (strstr(got.buf, SECRET) || strstr(got.buf, OTHER) || strstr(got.buf, "1234567890"))
+    if (strstr(got.buf, SECRET) || strstr(got.buf, OTHER) || strstr(got.buf, HOOK) ||
+        strstr(got.buf, "1234567890"))
         fail_msg("%s: a secret is shown\n%s", path, got.buf);
     compare(path, arena_printf(&a, "%s/%s.expect", dir, base), &got);
 }
@@ -145,7 +147,7 @@ static void test_values(void **state)
     assert_string_equal(f->url, "https://review.example.org/r");
     assert_string_equal(f->git, "ssh://ci@review.example.org:29418");
     assert_int_equal(f->hook_secrets.n, 2);
-    assert_string_equal(f->hook_secrets.at[0], SECRET);
+    assert_string_equal(f->hook_secrets.at[0], HOOK);
     assert_string_equal(f->hook_secrets.at[1], OTHER);
     assert_string_equal(f->password, SECRET);
     assert_string_equal(settings_forge(s, "github")->token, OTHER);
@@ -308,7 +310,9 @@ static int setup(void **state)
     (void)state;
     (void)unsetenv("SLIPWAY_TEST_UNSET");
     (void)unsetenv("CREDENTIALS_DIRECTORY");
-    return setenv("SLIPWAY_TEST_SECRET", SECRET, 1) || setenv("SLIPWAY_TEST_OTHER", OTHER, 1) ||
+    return setenv("SLIPWAY_TEST_SECRET", SECRET, 1) || setenv("SLIPWAY_TEST_HOOK", HOOK, 1) ||
+           setenv("SLIPWAY_TEST_HOOK_2", HOOK " 2", 1) ||
+           setenv("SLIPWAY_TEST_HOOK_3", HOOK " 3", 1) || setenv("SLIPWAY_TEST_OTHER", OTHER, 1) ||
            setenv("SLIPWAY_TEST_EMPTY", "", 1) ||
            setenv("SLIPWAY_TEST_LINES", "hunter2\nhunter2", 1) || !mkdtemp(folder);
 }

@@ -1,11 +1,13 @@
 """The program under test, in a folder of its own: configuration, serve, work, store, commands."""
 
+import contextlib
 import os
 import resource
 import shutil
 import sqlite3
 import subprocess
 import tempfile
+import time
 
 import yaml
 
@@ -116,12 +118,18 @@ class Slipway:
         return call("POST", self.nginx.url + path, body, headers)
 
     def query(self, sql, *args):
-        """Rows of the store, read without a chance to write."""
-        with sqlite3.connect(f"file:{self.db}?mode=ro", uri=True, timeout=10) as db:
+        """Rows of the store, read without a chance to write. After a kill -9 a journal may lie
+        there that only a writer can roll back: the program under test does, soon."""
+        end = time.monotonic() + 10
+        while True:
             try:
-                return db.execute(sql, args).fetchall()
-            finally:
-                db.rollback()
+                with contextlib.closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True,
+                                                        timeout=10)) as db:
+                    return db.execute(sql, args).fetchall()
+            except sqlite3.OperationalError as error:
+                if "readonly" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def bodies(self, source=None):
         """Bodies of all deliveries, in the order in which they came."""

@@ -20,6 +20,7 @@
 
 /* Texts from strangers. */
 #define LIMIT_JSON_DEPTH 64
+#define LIMIT_JSON_VALUES 1000000 /* the largest of real webhooks have some 100,000 */
 #define LIMIT_YAML_BYTES MIB(1)
 #define LIMIT_YAML_DEPTH 32
 #define LIMIT_YAML_NODES 50000 /* after aliases and merges are expanded */
@@ -28,16 +29,16 @@
 #define LIMIT_YAML_NAME 255     /* an anchor or a tag, expanded */
 #define LIMIT_DIAGS 100         /* findings kept for one file */
 #define LIMIT_PATTERN 1024
-#define LIMIT_PATTERN_MATCH 100000   /* PCRE2 match limit, */
-#define LIMIT_PATTERN_WORK 2000000   /* times the bytes of its code: tens of milliseconds */
+#define LIMIT_PATTERN_MATCH 100000 /* PCRE2 match limit, */
+#define LIMIT_PATTERN_WORK 2000000 /* times the bytes of its code: tens of milliseconds */
 #define LIMIT_PATTERN_DEPTH 1000
 #define LIMIT_TEMPLATE KIB(4)
 #define LIMIT_NAME 255 /* host/name of an image */
 #define LIMIT_TAG 128  /* OCI distribution 1.1.1 */
 #define LIMIT_PROJECT 255
 #define LIMIT_REF 255
-#define LIMIT_EVENT_URL 1024 /* a change's URL, for people */
-#define LIMIT_EVENT_TEXT 256 /* a title or a name, for people */
+#define LIMIT_EVENT_URL 1024     /* a change's URL, for people */
+#define LIMIT_EVENT_TEXT 256     /* a title or a name, for people */
 #define LIMIT_EVENT_AHEAD_S 3600 /* a time that lies further ahead of its delivery says nothing */
 #define LIMIT_RUN_ID 128
 #define LIMIT_WEBHOOK_ID 255

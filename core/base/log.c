@@ -21,7 +21,7 @@ static struct {
     pthread_rwlock_t lock;
     enum log_level level;
     const char *role;
-    char *secrets[LOG_SECRETS_MAX];
+    char *secrets[LOG_SECRETS_MAX]; /* the longest first */
     size_t n;
 } logger = {.lock = PTHREAD_RWLOCK_INITIALIZER, .level = LOG_LEVEL_INFO};
 

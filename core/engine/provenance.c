@@ -3,7 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/manifest.h"
-#include "core/engine/intake.h"
+#include "core/engine/ask.h"
 #include "core/lib/json.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ static int check_tree(struct publishing *p, const struct staged *row, struct err
         str_eq(row->commit, p->event->list_commit))
         return 0;
     const char *tree = NULL;
-    if (intake_tree(p->engine, p->event, p->arena, &tree, err) < 0) {
+    if (ask_tree(p->engine, p->event, p->arena, &tree, err) < 0) {
         err->code = 0; /* not to be taken for a missing record */
         return err_wrap(err, "comparing the staged tree with the merged one");
     }

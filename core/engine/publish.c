@@ -5,7 +5,7 @@
 #include "core/base/str.h"
 #include "core/domain/retry.h"
 #include "core/engine/clean.h"
-#include "core/engine/intake.h"
+#include "core/engine/ask.h"
 #include "core/engine/locks.h"
 #include "core/engine/publishing.h"
 #include "core/os/clock.h"
@@ -77,7 +77,7 @@ static int compare_order(struct publishing *p, struct flip *f, struct err *err)
     if (!f->target.order.project)
         return 0;
     if (order_wants_ancestry(mine, &f->target.order) &&
-        intake_ancestry(p->engine, p->event, mine, &f->target.order, &f->ancestry, err) < 0)
+        ask_ancestry(p->engine, p->event, mine, &f->target.order, &f->ancestry, err) < 0)
         return err_wrap(err, "asking how %.12s and %.12s are related", mine->commit,
                         f->target.order.commit);
     if (order_compare(mine, &f->target.order, f->ancestry) != ORDER_STALE)

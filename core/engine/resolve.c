@@ -4,7 +4,6 @@
 #include "core/base/str.h"
 #include "core/domain/manifest.h"
 #include "core/domain/template.h"
-#include "core/engine/intake.h"
 #include "core/engine/provenance.h"
 #include "core/os/clock.h"
 

@@ -57,15 +57,14 @@ static enum err_kind kind_of(const struct http_resp *resp)
     return later || is_throttled(resp) ? ERR_TEMP : ERR_PERM;
 }
 
-/* The first line of the body without control bytes. */
+/* The first line of the body without control bytes, and without secrets: before it is cut, since
+ * half of a secret is not known for one. */
 static void first_line(const struct http_resp *resp, char out[201])
 {
     size_t len = resp->body ? strcspn(resp->body, "\r\n") : 0;
-    if (len > 200)
-        len = 200;
-    if (len)
-        memcpy(out, resp->body, len);
-    out[len] = '\0';
+    char *line CLEANUP(cleanup_free) = xasprintf("%.*s", (int)len, resp->body ? resp->body : "");
+    (void)log_redact(line);
+    (void)snprintf(out, 201, "%s", line);
     for (char *p = out; *p; p++)
         if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
             *p = '?';

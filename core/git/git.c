@@ -55,9 +55,12 @@ static int run_batch(struct git_repo *repo, const char *input, struct proc_resul
     struct str_list argv = git_repo_argv(repo, filter, &a);
     *list_push(&a, &argv) = "cat-file";
     *list_push(&a, &argv) = "--batch";
-    if (git_repo_run(repo, &argv, input, out, err) < 0)
-        return err_wrap(err, "git cat-file, %s", repo->remote->url);
-    return 0;
+    if (git_repo_run(repo, &argv, input, out, err) == 0)
+        return 0;
+    /* Too large for us is too large for the disk as well, once for each commit. */
+    if (err && err->code == EMSGSIZE)
+        (void)git_repo_discard(repo, NULL);
+    return err_wrap(err, "git cat-file, %s", repo->remote->url);
 }
 
 /* The whole repository, where the server hands out nothing but what its refs name. */

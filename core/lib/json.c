@@ -37,10 +37,11 @@ static struct place_in_text place_of(const char *text, size_t offset)
 }
 
 /* jansson recurses into nested values and its own bound (2048) is too generous for a thread's
- * stack, so depth is counted before it sees the text. Unbalanced text is left to its parser. */
-static int js_check_depth(const char *text, size_t len, struct err *err)
+ * stack, so depth is counted before it sees the text; and so are values, since each costs a hundred
+ * times the bytes of its text. Unbalanced text is left to its parser. */
+static int js_check_limits(const char *text, size_t len, struct err *err)
 {
-    size_t depth = 0;
+    size_t depth = 0, values = 1;
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
@@ -61,6 +62,9 @@ static int js_check_depth(const char *text, size_t len, struct err *err)
         } else if ((c == ']' || c == '}') && depth) {
             depth--;
         }
+        values += !in_string && (c == '[' || c == '{' || c == ',');
+        if (values > LIMIT_JSON_VALUES)
+            return err_set(err, ERR_INPUT, 0, "more than %d values", LIMIT_JSON_VALUES);
     }
     return 0;
 }
@@ -80,7 +84,7 @@ struct js *js_parse(const void *text, size_t len, struct err *err)
         (void)err_set(err, ERR_INPUT, 0, "line 1, column 1: empty text, JSON is expected");
         return NULL;
     }
-    if (js_check_depth(text, len, err) < 0)
+    if (js_check_limits(text, len, err) < 0)
         return NULL;
     json_error_t why;
     json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);

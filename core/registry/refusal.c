@@ -37,19 +37,6 @@ bool exchange_says_unknown(const struct exchange *x)
     return false;
 }
 
-/* A stranger's text for a one-line message: bounded, without control bytes. */
-static void add_text(struct strbuf *out, const char *text, size_t max)
-{
-    size_t len = strlen(text);
-    if (len > max) {
-        len = max;
-        while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
-            len--;
-    }
-    for (size_t i = 0; i < len; i++)
-        (void)strbuf_addch(out, (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i]);
-}
-
 static void hide(char *text, const char *secret)
 {
     size_t len = secret ? strlen(secret) : 0;
@@ -61,13 +48,28 @@ static void hide(char *text, const char *secret)
     }
 }
 
-/* A registry may echo what it was sent. */
 static void hide_secrets(const struct exchange *x, char *text)
 {
     const char *blank = x->sent ? strchr(x->sent, ' ') : NULL;
     hide(text, blank ? blank + 1 : NULL);
     hide(text, x->host->conf->password);
     (void)log_redact(text);
+}
+
+/* A stranger's text for a one-line message: without secrets (it may echo what it was sent), then
+ * bounded, without control bytes. */
+static void add_text(struct strbuf *out, const struct exchange *x, const char *told, size_t max)
+{
+    char *text CLEANUP(cleanup_free) = xstrdup(told);
+    hide_secrets(x, text);
+    size_t len = strlen(text);
+    if (len > max) {
+        len = max;
+        while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+            len--;
+    }
+    for (size_t i = 0; i < len; i++)
+        (void)strbuf_addch(out, (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i]);
 }
 
 static void add_reason(struct strbuf *out, const struct exchange *x)
@@ -78,11 +80,11 @@ static void add_reason(struct strbuf *out, const struct exchange *x)
     const char *message = first ? js_str(first, "message") : NULL;
     if (!str_empty(code)) {
         (void)strbuf_addch(out, ' ');
-        add_text(out, code, 60);
+        add_text(out, x, code, 60);
     }
     if (!str_empty(message)) {
         (void)strbuf_addstr(out, ": ");
-        add_text(out, message, 300);
+        add_text(out, x, message, 300);
     }
 }
 
@@ -93,8 +95,6 @@ int exchange_refused(const struct exchange *x, const char *verb, const char *wha
     const struct registry_conf *conf = x->host->conf;
     struct strbuf reason CLEANUP_STRBUF = STRBUF_INIT(1024);
     add_reason(&reason, x);
-    if (reason.len)
-        hide_secrets(x, reason.buf);
     const char *advice = "";
     if (denied)
         advice = str_empty(conf->username) ? "; no credentials are configured for that registry"

@@ -12,6 +12,7 @@ from lib import signing
 from lib.net import wait_until
 from lib.project import new_project
 from lib.slipway import GERRIT_SECRET, SECRET
+from lib.web import ROOT
 
 FORM = "application/x-www-form-urlencoded"
 COMMIT = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3"
@@ -290,3 +291,30 @@ def test_a_clock_that_is_ahead_pins_nothing(new_slipway, registry, repository):
     project.merged(2, two, branch="side", merged_at=int(time.time()))
     assert project.ended(2)["state"] == "done", project.task(2)
     assert registry.digest(repository, "latest") == new
+
+
+def test_no_child_of_the_worker_leaves_a_core_dump_or_sees_a_secret(new_slipway, tmp_path):
+    one = new_slipway()
+    seen = tmp_path / "seen"
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{{ ulimit -c; echo \"$@\"; "
+                                  f"tr '\\0' '\\n' </proc/self/environ; }} >>{seen}\nexit 1\n")
+    (tmp_path / "git").chmod(0o755)
+    password = one.secret("password", "a password of the forge")
+    one.config["forges"]["code"] = {"type": "git", "url": "http://127.0.0.1:9", "username": "ci",
+                                    "password": password, "hook_secrets": [password]}
+    one.config["projects"] = [{"match": "**", "forge": "code", "may_publish": []}]
+    one.write_config()
+    one.cli("plan", "--forge", "code", "--project", "a/b", "--change", "1", "--commit", COMMIT,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "AWS_SECRET_ACCESS_KEY": "leak-me",
+                 "GIT_TRACE_CURL": "1"})
+    text = seen.read_text()
+    assert text.splitlines()[0] in ("0", "1"), text
+    for bad in ("a password", "leak-me", "GIT_TRACE", "YSBwYXNzd29yZC"):
+        assert bad not in text
+
+
+def test_the_bootstrap_lock_is_out_of_reach():
+    """Whoever may write there could put a link to any file of root's in its place."""
+    with open(os.path.join(ROOT, "deploy", "bootstrap"), encoding="utf-8") as file:
+        [lock] = [row[5:].strip() for row in file if row.startswith("lock=")]
+    assert not os.stat(os.path.dirname(lock)).st_mode & 0o022, lock

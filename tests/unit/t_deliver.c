@@ -141,11 +141,11 @@ static void test_a_time_to_come_says_nothing(void **state)
     } table[] = {{"1", 1}, {"3601", 3601}, {"3602", 0}, {"\"9999-12-31T23:59:59Z\"", 0}};
     struct scene *s = *state;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        const char *body = arena_printf(
-            &s->arena,
-            "{\"kind\":\"change.merged\",\"project\":\"team/app\",\"branch\":\"main\","
-            "\"change\":7,\"commit\":\"" C1 "\",\"merged_at\":%s}",
-            table[i].at);
+        const char *body =
+            arena_printf(&s->arena,
+                         "{\"kind\":\"change.merged\",\"project\":\"team/app\",\"branch\":\"main\","
+                         "\"change\":7,\"commit\":\"" C1 "\",\"merged_at\":%s}",
+                         table[i].at);
         struct delivered out = sort(s, "code", body);
         assert_int_equal(out.tasks.n, 1);
         assert_int_equal(out.tasks.at[0].order.happened_at, table[i].want);

@@ -1,6 +1,7 @@
 #include "core/base/base.h"
 
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/forge/forge.h"
 
@@ -443,11 +444,29 @@ static void refusals(void **state)
     assert_int_equal(err.retry_after, 0);
 }
 
+/* A forge may echo what it was sent; a secret that the cut goes through is hidden, too. */
+static void secrets(void **state)
+{
+    (void)state;
+    char body[300];
+    log_secret("Tr0ub4dor-and-more");
+    for (size_t at = 150; at < 205; at++) {
+        struct err err = ERR_INIT;
+        struct http_resp resp = {.status = 400, .body = body};
+        (void)snprintf(body, sizeof body, "%0*dTr0ub4dor-and-more.", (int)at, 0);
+        resp.body_len = strlen(body);
+        (void)forge_refused(&resp, "asking", &err);
+        if (strstr(err.text, "Tr"))
+            fail_msg("at %zu: %s", at, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(github), cmocka_unit_test(github_details), cmocka_unit_test(gerrit),
-        cmocka_unit_test(again),  cmocka_unit_test(plain_git),      cmocka_unit_test(refusals),
+        cmocka_unit_test(github),  cmocka_unit_test(github_details), cmocka_unit_test(gerrit),
+        cmocka_unit_test(again),   cmocka_unit_test(plain_git),      cmocka_unit_test(refusals),
+        cmocka_unit_test(secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,8 +162,9 @@ static void bad_forms(void **state)
         const char *body;
         size_t len;
     } cases[] = {
-        {"{\"zen\":\"x\"}", 11}, {"payload", 7}, {"payload=", 8},           {"Payload=%7B%7D", 14},
-        {"payload=%7B", 11},     {"a=b&payload=%7B%7D", 18}, {"payload=%7B%7D\0x", 16}, {"payload=[]", 10},
+        {"{\"zen\":\"x\"}", 11},   {"payload", 7},      {"payload=", 8},
+        {"Payload=%7B%7D", 14},    {"payload=%7B", 11}, {"a=b&payload=%7B%7D", 18},
+        {"payload=%7B%7D\0x", 16}, {"payload=[]", 10},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct arena a CLEANUP(arena_release) = ARENA_INIT;

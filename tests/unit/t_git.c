@@ -163,6 +163,23 @@ static void reads_files(void **state)
     expect_file(w.lost, ".slipway.yaml", "second\n", 7);
 }
 
+/* What is refused for its size does not fill the disk either. */
+static void keeps_no_file_that_is_too_large(void **state)
+{
+    (void)state;
+    (void)sh(w.dir, "git init -q -b main heavy; cd heavy; git config uploadpack.allowFilter true; "
+                    "git config uploadpack.allowAnySHA1InWant true; "
+                    "head -c 20000000 /dev/urandom >.slipway.yaml; git add -A; git commit -qm x");
+    struct git_remote r = {.url = arena_printf(&w.a, "file://%s/heavy", w.dir)};
+    struct file f = read_at(&r, sh(w.dir, "git -C heavy rev-parse HEAD"), ".slipway.yaml");
+    assert_int_equal(f.rc, -1);
+    assert_int_equal(f.err.kind, ERR_PERM);
+    assert_non_null(strstr(f.err.text, "wrote more than"));
+    uint64_t kib;
+    assert_true(str_to_u64(sh(w.dir, "du -sk cache | cut -f1"), &kib));
+    assert_true(kib < 10000);
+}
+
 static void tells_missing_from_unreadable(void **state)
 {
     (void)state;
@@ -559,6 +576,7 @@ int main(void)
         cmocka_unit_test(reads_repositories_of_other_users),
         cmocka_unit_test(serves_threads),
         cmocka_unit_test(reads_sha256_repositories),
+        cmocka_unit_test(keeps_no_file_that_is_too_large),
     };
     return cmocka_run_group_tests(tests, make_world, remove_world);
 }

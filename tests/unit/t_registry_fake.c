@@ -398,6 +398,20 @@ static void test_echoed_secret(void **state)
     print_message("%s\n", op.err.text);
     assert_non_null(strstr(op.err.text, "sent: Bearer ***"));
     client_close(&c);
+    /* Where the message is cut. */
+    client_open(&c, f->fake.host, "ci", PASSWORD);
+    control(&f->fake, "config", "{\"auth\":\"basic\",\"password\":\"" PASSWORD "\"}");
+    control(
+        &f->fake, "rule",
+        arena_printf(&a,
+                     "{\"path\":\"/manifests/latest\",\"status\":403,\"body\":\"{\\\"errors\\\":"
+                     "[{\\\"code\\\":\\\"DENIED\\\",\\\"message\\\":\\\"%0*d" PASSWORD "\\\"}]}\"}",
+                     300 - 6, 0));
+    op = ask(&c, &a, REGISTRY_GET, NAME, "latest");
+    print_message("%s\n", op.err.text);
+    assert_non_null(strstr(op.err.text, "DENIED: 000"));
+    assert_null(strstr(op.err.text, "geheim"));
+    client_close(&c);
 }
 
 static void test_blob_redirect(void **state)

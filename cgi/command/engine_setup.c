@@ -3,6 +3,20 @@
 #include "cgi/command.h"
 #include "core/base/limits.h"
 #include "core/engine/locks.h"
+#include "core/os/fs.h"
+
+#include <errno.h>
+
+/* Only the worker's user writes the worker's cache: a file that somebody else leaves there would
+ * stop it. */
+static int make_scratch(struct engine *e, struct err *err)
+{
+    e->scratch = xstrdup("/tmp/slipway-XXXXXX");
+    if (mkdtemp(e->scratch))
+        return 0;
+    free(STEAL(e->scratch));
+    return err_errno(err, ERR_CONFIG, errno, "a directory below /tmp");
+}
 
 int engine_setup(struct engine *e, const struct settings *s, bool with_store, struct err *err)
 {
@@ -10,6 +24,10 @@ int engine_setup(struct engine *e, const struct settings *s, bool with_store, st
     struct git_opts git_opts = {.cache_dir = s->cache};
     struct store_opts store_opts = {.url = s->store, .may_create = true};
     *e = (struct engine){.forges = s->forges.at, .n_forges = s->forges.n, .policy = &s->policy};
+    if (!with_store && make_scratch(e, err) < 0)
+        return -1;
+    if (e->scratch)
+        git_opts.cache_dir = e->scratch;
     if ((with_store && store_open(&store_opts, &e->store, err) < 0) ||
         !(e->http = http_client_new(&http_opts, err)) || !(e->git = git_new(&git_opts, err))) {
         engine_teardown(e);
@@ -33,6 +51,9 @@ void engine_teardown(struct engine *e)
         http_client_free(e->http);
     if (e->store)
         store_close(e->store);
+    if (e->scratch)
+        (void)fs_remove_tree(e->scratch, NULL);
+    free(e->scratch);
     *e = (struct engine){0};
 }
 

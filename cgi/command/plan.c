@@ -99,7 +99,10 @@ static int event_by_hand(const struct engine *e, const struct plan_flags *f, str
         .list_commit = f->commit,
         .staged_commit = f->staged ? f->staged : f->commit,
     };
-    return event_validate(event, err);
+    if (event_validate(event, err) == 0)
+        return 0;
+    err->kind = ERR_CONFIG;
+    return -1;
 }
 
 /* --list: the image list lies in a file here, nobody is asked. */

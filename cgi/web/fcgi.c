@@ -9,6 +9,7 @@
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,6 +21,8 @@
 
 #define STACK_BYTES MIB(1)
 #define BACK_OFF_MS 20
+#define CALM_MS 1000
+#define ARENAS 2 /* of malloc; as many as glibc takes keep megabytes and make nothing faster */
 
 /*
  * libfcgi's own way of waking its threads, signals, would also cut short its wait for the first
@@ -33,6 +36,7 @@ struct server {
     atomic_bool stopping;
     atomic_bool drain;
     atomic_bool fatal;
+    atomic_bool used;      /* a request came since memory was given back last */
     atomic_size_t alive;   /* threads that have not ended */
     atomic_size_t in_hand; /* threads between a request's parameters and its end */
 };
@@ -87,6 +91,7 @@ static void serve_request(struct server *s, FCGX_Request *request)
     struct body body = {.request = request};
     struct body_source source = {.read = read_body, .ctx = &body};
     atomic_fetch_add(&s->in_hand, 1);
+    atomic_store_explicit(&s->used, true, memory_order_relaxed);
     bool go_on = s->opts->answer(s->opts->ctx, (const char *const *)request->envp, source, &out);
     (void)FCGX_PutStr(out.buf, (int)out.len, request->out);
     finish(&body);
@@ -214,13 +219,25 @@ static int start_threads(struct server *s, pthread_t *threads, size_t *started, 
     return err_errno(err, ERR_TEMP, rc, "cannot start a thread");
 }
 
+/* What many requests at once needed stays with malloc, megabytes of it, unless somebody asks. */
+static void give_memory_back(struct server *s)
+{
+    if (atomic_load(&s->in_hand) == 0 && atomic_exchange(&s->used, false))
+        (void)malloc_trim(0);
+}
+
 /* Returns when a signal or an answer asks for the end. */
 static void wait_for_end(struct server *s, int signals)
 {
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = s->stop, .events = POLLIN}};
     for (;;) {
-        if (poll(fds, ARRAY_LEN(fds), -1) < 0 || fds[1].revents)
+        int ready = poll(fds, ARRAY_LEN(fds), CALM_MS);
+        if (ready < 0 || fds[1].revents)
             return;
+        if (ready == 0) {
+            give_memory_back(s);
+            continue;
+        }
         struct signalfd_siginfo info;
         if (read(signals, &info, sizeof info) != sizeof info)
             continue;
@@ -271,6 +288,7 @@ int fcgi_run(const struct fcgi_opts *opts, enum fcgi_end *end, struct err *err)
     struct server *s = xcalloc(1, sizeof *s);
     *s = (struct server){.opts = opts, .epoll = -1, .stop = -1};
     pthread_t *threads = xcalloc(opts->threads, sizeof *threads);
+    (void)mallopt(M_ARENA_MAX, ARENAS);
     size_t started = 0;
     int rc = -1;
     if (start_libfcgi(err) == 0 && open_waits(s, err) == 0)

@@ -105,8 +105,10 @@ static void answer(struct hook *h, struct reply *out)
     struct request *q = h->request;
     if (!request_check_content(q, out) || !request_read_body(q, &h->service->budget, out))
         return;
-    if (!h->forge->verify(h->conf, &q->http, h->path_rest, clock_now_ms() / 1000)) {
+    int64_t now_s = clock_now_ms() / 1000;
+    if (!h->forge->verify(h->conf, &q->http, h->path_rest, now_s)) {
         reply_set(out, 401, "no valid proof\n");
+        out->reason = forge_doubt(h->forge, &q->http, now_s);
         return;
     }
     h->forge_id = h->forge->delivery_id(&q->http);

@@ -24,6 +24,7 @@ struct engine {
     size_t n_forges;
     const struct policy *policy;
     struct target_locks *locks; /* NULL for commands that only plan */
+    char *scratch;              /* a directory that ends with the engine, NULL: none */
     struct push_proofs *proofs; /* repositories that took a push of ours lately; as locks */
 };
 

@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/forge/dialogue.h"
+#include "core/forge/signature.h"
 #include "core/forge/types.h"
 
 static const struct forge *const table[] = {&forge_github, &forge_gerrit, &forge_generic};
@@ -39,6 +40,17 @@ const char *forge_git_url(const struct forge_conf *conf, const char *project, st
     bool proven = !conf->git && conf->username && forge && forge->git_auth_path;
     return arena_printf(a, "%s%s/%s", dialogue_base(a, base), proven ? forge->git_auth_path : "",
                         name);
+}
+
+const char *forge_doubt(const struct forge *forge, const struct http_req *req, int64_t now_s)
+{
+    const char *standard = signature_standard_doubt(req, now_s);
+    if (standard)
+        return standard;
+    if (!signature_is_standard(req) && forge->proof && !http_header(&req->headers, forge->proof))
+        return "it carries no signature";
+    return forge->proof ? "its signature matches no hook secret of this source"
+                        : "its address holds no hook secret of this source";
 }
 
 /* A limit on requests is told in several ways; all mean "later". */

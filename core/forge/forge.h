@@ -73,6 +73,7 @@ struct forge {
      * where their times do not tell. */
     bool own_clock;
     const char *git_username; /* for git over https with conf->token; NULL: conf->username */
+    const char *proof; /* the header that carries this forge's proof; NULL: the address does */
     /* What stands before "/<project>" in the clone URLs of callers with a user name, when they are
      * derived from conf->url; NULL: nothing. */
     const char *git_auth_path;
@@ -110,6 +111,10 @@ struct forge {
 const struct forge *forge_find(const char *type);
 /* All of them, in the order of the table. */
 const struct forge *const *forge_table(size_t *n);
+
+/* Why a request was not proven, for the operator's log: what is missing, a clock that is off, or a
+ * secret that does not match. Never says more than its sender knows. */
+const char *forge_doubt(const struct forge *forge, const struct http_req *req, int64_t now_s);
 
 /* The clone URL of a project, from conf->git or conf->url. */
 const char *forge_git_url(const struct forge_conf *conf, const char *project, struct arena *a);

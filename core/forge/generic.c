@@ -333,6 +333,7 @@ static const char *const generic_headers[] = {
 
 const struct forge forge_generic = {
     .type = "git",
+    .proof = "webhook-signature",
     .verify = generic_verify,
     .classify = generic_classify,
     .delivery_id = signature_standard_id,

@@ -389,6 +389,7 @@ static const char *const github_headers[] = {
 const struct forge forge_github = {
     .type = "github",
     .own_clock = true,
+    .proof = "X-Hub-Signature-256",
     .git_username = "x-access-token",
     .verify = github_verify,
     .classify = github_classify,

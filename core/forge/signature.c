@@ -84,6 +84,18 @@ static bool timestamp_ok(const char *text, int64_t now_s)
     return (stamp > now ? stamp - now : now - stamp) <= LIMIT_WEBHOOK_SKEW_S;
 }
 
+const char *signature_standard_doubt(const struct http_req *req, int64_t now_s)
+{
+    const struct standard_names *names = family_of(req);
+    if (!names)
+        return NULL;
+    if (!http_header(&req->headers, names->signature))
+        return "it carries no webhook-signature";
+    if (!timestamp_ok(http_header(&req->headers, names->timestamp), now_s))
+        return "its webhook-timestamp is missing or too far from this machine's clock";
+    return NULL;
+}
+
 /* The key of a secret; NULL when it is unfit. Whoever asks wipes it. */
 static unsigned char *standard_key(const char *secret, struct arena *a, size_t *len)
 {

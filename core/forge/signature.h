@@ -31,6 +31,9 @@ const char *signature_standard_id(const struct http_req *req);
  */
 bool signature_standard_ok(const struct http_req *req, const struct str_list *secrets,
                            int64_t now_s);
+/* What a Standard Webhooks request lacks before any secret is looked at; NULL: nothing, or it is
+ * none. */
+const char *signature_standard_doubt(const struct http_req *req, int64_t now_s);
 /* The three headers for a body; ERR_CONFIG when the secret is unfit. */
 int signature_standard_add(struct http_headers *headers, const char *secret, const char *id,
                            int64_t now_s, const void *body, size_t len, struct arena *a,

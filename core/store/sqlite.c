@@ -99,8 +99,10 @@ static int store_locate(const struct store_opts *opts, char **out, struct err *e
 
 /*
  * A rollback journal, not WAL: Debian 12's SQLite 3.40 can corrupt a WAL file that several
- * connections use. A truncated journal is as durable as a deleted one with synchronous=EXTRA (the
- * truncation itself is synced) and spares the directory operations: 1.05 ms a commit against 1.2.
+ * connections use. One that stays, its head overwritten with zeros and synced, is as durable as one
+ * that is truncated or deleted, and needs no new blocks for each commit: 1.6 ms for one of 28
+ * deliveries, against 1.8 truncated. The cache is smaller than SQLite's own 2 MB: as many usual
+ * deliveries as `serve` has threads change less than 1 MB, and it is memory that stays.
  */
 static const struct {
     const char *set;
@@ -111,6 +113,7 @@ static const struct {
     {"PRAGMA foreign_keys = ON", "PRAGMA foreign_keys", 1},
     {"PRAGMA trusted_schema = OFF", "PRAGMA trusted_schema", 0},
     {"PRAGMA cell_size_check = ON", "PRAGMA cell_size_check", 1},
+    {"PRAGMA cache_size = -1000", "PRAGMA cache_size", -1000},
     {"PRAGMA journal_size_limit = 4194304", "PRAGMA journal_size_limit", MIB(4)},
     {"PRAGMA temp_store = MEMORY", "PRAGMA temp_store", 2},
     {"PRAGMA mmap_size = 0", NULL, 0},
@@ -147,8 +150,8 @@ static int store_set_pragmas(struct sql *db, struct err *err)
     return 0;
 }
 
-/* SQLite syncs the directory when it makes the journal, but passes over an error there. A truncated
- * journal keeps its name for good, so it is enough to make sure of it once. */
+/* SQLite syncs the directory when it makes the journal, but passes over an error there. A
+ * persistent journal keeps its name for good, so it is enough to make sure of it once. */
 static int store_sync_dir(const char *path, struct err *err)
 {
     CLEANUP(arena_release) struct arena a = ARENA_INIT;

@@ -60,7 +60,8 @@ def pairs(params):
     out = b""
     for name, value in params:
         for text in (name, value):
-            out += struct.pack("!I", len(text) | 0x80000000) if len(text) > 127 else bytes([len(text)])
+            size = len(text)
+            out += struct.pack("!I", size | 0x80000000) if size > 127 else bytes([size])
         out += name + value
     return out
 

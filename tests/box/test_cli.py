@@ -1,9 +1,12 @@
 """The commands: what they print, and what they end with."""
 
 import json
+import os
+import time
 
 import pytest
 
+from lib import signing
 from lib.net import wait_until
 from lib.project import SECRET, new_project
 
@@ -39,6 +42,7 @@ def test_plan_says_from_where_to_where_and_writes_nothing(new_slipway, registry,
     assert "change_7_latest" in text and f"{repository}:stable" in text, text
     run(slipway, *plan_flags(project, 7, commit), "--exit-code", status=3)
     assert registry.requests(since) == []
+    assert not os.path.exists(os.path.join(slipway.folder, "cache"))  # that is the worker's
     assert registry.tags(repository) == ["change_7_latest"]
 
 
@@ -190,6 +194,32 @@ def test_check_prints_what_is_in_force_without_secrets(new_slipway, registry):
     done = run(project.slipway, "check", status=2)
     assert b"may_publish" in done.stderr and b"gitub" in done.stderr, done.stderr
     assert done.stderr.count(b"slipway.yaml:") >= 2
+
+
+def test_the_log_says_why_a_request_was_not_proven(new_slipway, registry):
+    project = new_project(new_slipway, registry)
+    slipway = project.slipway
+    body, now = b'{"kind": "ping"}', int(time.time())
+
+    def post(forge, headers, stamp=None, secret=SECRET):
+        if stamp:
+            headers = {"webhook-id": "msg_1", "webhook-timestamp": str(stamp),
+                       "webhook-signature": signing.standard(secret, "msg_1", stamp, body)}
+        headers = {"Content-Type": "application/json", **headers}
+        assert slipway.post(body, path="/hooks/" + forge, headers=headers).status == 401
+
+    other = "whsec_" + "b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldC1vdGhlcg=="
+    for said, forge, more in (
+            ("carries no signature", "code", {"headers": {}}),
+            ("this machine's clock", "code", {"headers": {}, "stamp": now - 400}),
+            ("matches no hook secret", "code", {"headers": {}, "stamp": now, "secret": other}),
+            ("carries no signature", "hub", {"headers": {"X-GitHub-Event": "push"}}),
+            ("matches no hook secret", "hub",
+             {"headers": {"X-Hub-Signature-256": "sha256=" + "0" * 64}}),
+            ("holds no hook secret", "review", {"headers": {}})):
+        before = slipway.serve.said().count(said)
+        post(forge, **more)
+        assert slipway.serve.said().count(said) == before + 1, (said, slipway.serve.said())
 
 
 def test_a_second_work_is_refused(new_slipway, registry):

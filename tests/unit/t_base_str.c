@@ -74,6 +74,21 @@ static void reads_numbers(void **state)
     assert_false(str_to_u64("-1", &u));
 }
 
+static void knows_control_characters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *s;
+        size_t n;
+    } table[] = {
+        {"", 0},         {"a", 0},    {" ", 0},        {"\n", 1},
+        {"\x1b", 1},     {"\x7f", 1}, {"\xc2\x80", 2}, {"\xc2\x9f", 2},
+        {"\xc2\xa0", 0}, {"\xc2", 0}, {"\xc3\x9b", 0}, {"\x9b", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        assert_int_equal(str_control(table[i].s), table[i].n);
+}
+
 static void converts_hex(void **state)
 {
     (void)state;
@@ -276,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compares),
         cmocka_unit_test(reads_numbers),
+        cmocka_unit_test(knows_control_characters),
         cmocka_unit_test(converts_hex),
         cmocka_unit_test(encodes_urls),
         cmocka_unit_test(splits),

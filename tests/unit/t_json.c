@@ -189,14 +189,37 @@ static void test_mends_bad_utf8(void **state)
     arena_release(&a);
 }
 
+/* Four bytes of text are a hundred of memory. Strings may hold what they like. */
+static void test_many_values(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(MIB(8));
+    (void)strbuf_addstr(&text, "[\"");
+    for (int i = 0; i < LIMIT_JSON_VALUES; i++)
+        (void)strbuf_addstr(&text, "[,{");
+    (void)strbuf_addstr(&text, "\"");
+    CLEANUP_JS struct js *v = js_parse(text.buf, text.len, &err);
+    assert_null(v);
+    assert_null(strstr(err.text, "values"));
+    for (int i = 0; i < LIMIT_JSON_VALUES / 2; i++)
+        (void)strbuf_addstr(&text, ",[]");
+    (void)strbuf_addstr(&text, "]");
+    assert_null(js_parse(text.buf, text.len, &err));
+    assert_int_equal(err.kind, ERR_INPUT);
+    assert_non_null(strstr(err.text, "more than 1000000 values"));
+    size_t last = text.len - strlen(",[],[]]");
+    memcpy(text.buf + last, "]      ", text.len - last);
+    CLEANUP_JS struct js *most = js_parse(text.buf, text.len, &err);
+    assert_int_equal(js_len(most), LIMIT_JSON_VALUES / 2 - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_build),
-        cmocka_unit_test(test_mends_bad_utf8),
+        cmocka_unit_test(test_get),   cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_depth), cmocka_unit_test(test_many_values),
+        cmocka_unit_test(test_build), cmocka_unit_test(test_mends_bad_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ class Nginx:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}{base}"
         locations = shipped("slipway-locations.conf", log=folder + "/")
-        locations = locations.replace("location /", f"location {base}/").replace(
+        locations = locations.replace("location ^~ /", f"location ^~ {base}/").replace(
             "fastcgi_pass slipway;", f"fastcgi_pass slipway; {extra}")
         self.write("slipway-http.conf", shipped("slipway-http.conf", socket=socket))
         self.write("slipway-locations.conf", locations)

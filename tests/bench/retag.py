@@ -29,7 +29,7 @@ def commit_ms(folder, times=60):
     """One commit as the store makes it: rollback journal, synchronous=EXTRA."""
     path = os.path.join(folder, "commit.db")
     db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA journal_mode = TRUNCATE")
+    db.execute("PRAGMA journal_mode = PERSIST")
     db.execute("PRAGMA synchronous = EXTRA")
     db.execute("CREATE TABLE t (v BLOB)")
     taken = []

@@ -82,7 +82,7 @@ class World:
                 parts.append(file.read().replace("/var/log/nginx/slipway.log",
                                                  self.folder.log("nginx-access")))
         http = parts[0].replace("/run/slipway/slipway.sock", self.socket)
-        floor = parts[1].partition("location /health/")[0]
+        floor = parts[1].partition("location ^~ /health/")[0]
         floor = floor.replace("/hooks/", "/floor/").replace(
             "fastcgi_pass slipway;", f"fastcgi_pass unix:{self.floor_socket};")
         http = "keepalive_requests 10000000;\n" + http

@@ -93,7 +93,8 @@ programs_src := $(core_src) $(face_src) cgi/main.c
 tidy_src := $(programs_src) $(unit_src) $(unit_help_src) $(fuzz_src) $(bench_src)
 
 # What is run again under ThreadSanitizer: whatever has threads.
-tsan_units := t_http t_store_group t_store_faults t_registry t_registry_fake t_wake t_locks \
+tsan_units := t_http t_store t_store_open t_store_journal t_store_staged t_store_group \
+	t_store_faults t_receive t_registry t_registry_fake t_wake t_locks \
 	t_base_log t_git t_proc t_fs t_crypt t_pattern
 tsan_box := tests/box/test_serve.py tests/box/test_promote.py
 
@@ -199,6 +200,7 @@ bench:
 	@+$(sub) -j$(JOBS) all bench-programs
 	@$(PYTHON) tests/bench/run.py --slipway $(B)/slipway --programs $(B)/bench \
 		--dir $(builds)/bench-run $(BENCH)
+	@$(B)/bench/store_fairness $(builds)/bench-run
 
 # --- lint: each rule is a target, so that one can be asked alone ---------------------------------
 lint_parts := lint-format lint-layers lint-headers lint-sizes lint-words lint-shell lint-python \

@@ -363,23 +363,6 @@ void http_client_free(struct http_client *c)
     client_destroy(c);
 }
 
-/* A request that no server should see: our own mistake, never a stranger's. */
-static const char *request_fault(const struct http_call *call)
-{
-    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
-    const struct http_req *req = &call->req;
-    if (str_empty(req->method) || req->method[strspn(req->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-        return "the method is malformed";
-    if (!http_origin(&scratch, req->url))
-        return "the URL is malformed";
-    for (size_t i = 0; i < req->headers.n; i++) {
-        const struct http_header *h = &req->headers.at[i];
-        if (str_empty(h->name) || strpbrk(h->name, "\r\n: ;") || strpbrk(h->value, "\r\n"))
-            return "a header is malformed";
-    }
-    return NULL;
-}
-
 /* Everything that is not listed is the network's doing and may pass. */
 static enum err_kind result_kind(CURLcode result)
 {
@@ -464,7 +447,7 @@ size_t http_all(struct http_client *c, struct arena *a, struct http_call *calls,
     struct job *jobs CLEANUP(cleanup_free) = xcalloc(n, sizeof *jobs);
     size_t failed = 0;
     for (size_t i = 0; i < n; i++) {
-        const char *fault = request_fault(&calls[i]);
+        const char *fault = http_call_fault(&calls[i]);
         calls[i].failed = fault != NULL;
         if (fault) {
             char url[HTTP_SHOWN_URL];

@@ -64,4 +64,8 @@ int64_t http_retry_after(const struct http_resp *resp, int64_t now_s);
  * ERR_PERM. Pure. */
 enum err_kind http_status_kind(int status);
 
+/* What is wrong with a request that no server should see, our own mistake and never a stranger's:
+ * method, URL or a header is malformed. NULL: nothing. Pure. */
+const char *http_call_fault(const struct http_call *call);
+
 #endif

@@ -155,3 +155,19 @@ enum err_kind http_status_kind(int status)
         return ERR_TEMP;
     return status >= 500 && status != 501 ? ERR_TEMP : ERR_PERM;
 }
+
+const char *http_call_fault(const struct http_call *call)
+{
+    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
+    const struct http_req *req = &call->req;
+    if (str_empty(req->method) || req->method[strspn(req->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")])
+        return "the method is malformed";
+    if (!http_origin(&scratch, req->url))
+        return "the URL is malformed";
+    for (size_t i = 0; i < req->headers.n; i++) {
+        const struct http_header *h = &req->headers.at[i];
+        if (str_empty(h->name) || strpbrk(h->name, "\r\n: ;") || strpbrk(h->value, "\r\n"))
+            return "a header is malformed";
+    }
+    return NULL;
+}

@@ -12,7 +12,7 @@ import time
 import yaml
 
 from . import signing
-from .net import call, is_open
+from .net import call, is_open, wait_until
 from .process import SANITIZER, Process, environment
 from .web import ROOT, Nginx
 
@@ -86,6 +86,8 @@ class Slipway:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file, resource.RLIM_INFINITY))
 
     def start_work(self, argv=(), env=None):
+        self.work_log_start = os.path.getsize(self.log("work")) if os.path.exists(
+            self.log("work")) else 0
         self.work = Process("slipway work",
                             [self.bin, "work", "--config", self.config_path, *argv],
                             self.log("work"), env=env)
@@ -140,6 +142,9 @@ class Slipway:
     def stop(self):
         """Ends work, serve and nginx; exit status 0 and no sanitizer's report are required."""
         statuses = []
+        if self.work and self.work.running:
+            # Before it is up, a signal ends it as any other program: that is no clean stop.
+            wait_until(self.work_is_up, what="work is up, or has ended")
         for process in (self.work, self.serve):
             if process and process.running:
                 statuses.append((process.name, process.stop(), process.said()))
@@ -151,6 +156,11 @@ class Slipway:
             self.front = None
         for name, status, said in statuses:
             assert status == 0, f"{name} ended with {status}\n{said[-5000:]}"
+
+    def work_is_up(self):
+        with open(self.log("work"), "rb") as file:
+            file.seek(self.work_log_start)
+            return b"msg=working" in file.read() or not self.work.running
 
     def remove(self):
         for process in (self.work, self.serve, self.front and self.front.process):

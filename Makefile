@@ -154,7 +154,7 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(fuzz_main) $(B)/libface.a $(B)/libcore.a
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(all_ldflags) -o $@ $^ $(LIB_LIBS)
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
 
 # --- what people call ----------------------------------------------------------------------------
 demo:

@@ -92,6 +92,7 @@ def test_a_project_without_policy_is_kept_and_can_be_taken_up(new_slipway, regis
     project.name = "team/unknown"
     project.merged(1, "1" * 40)
     project.name = "team/app"
+    wait_until(lambda: project.untouched() == 0, what="the delivery is looked at")
     done = project.slipway.cli("queue", "ls", "--ignored", "--format", "json")
     rows = json.loads(done.stdout)["deliveries"]
     assert rows and "team/unknown" in rows[0]["reason"], rows

@@ -44,9 +44,19 @@ static void batch_put(struct batch *b, const struct publishing *p, struct flip *
     b->flips[b->n++] = f;
 }
 
+static const char *shown(const struct batch *b, size_t i)
+{
+    return b->ops[i].absent ? NULL : b->ops[i].digest;
+}
+
 static bool is_open(const struct flip *f)
 {
     return !f->stale && f->step.state == STEP_PLANNED;
+}
+
+static bool is_unrestored(const struct flip *f)
+{
+    return !f->stale && (f->step.state == STEP_PLANNED || f->step.state == STEP_DONE);
 }
 
 static size_t count_open(const struct publishing *p)
@@ -78,11 +88,17 @@ static int write_open(struct publishing *p, struct err *temporary, struct err *e
             (void)err_wrap(temporary, "writing %s", f->full);
             continue;
         }
-        f->refused = true;
         *err = b.ops[i].err;
         rc = err_wrap(err, "writing %s", f->full);
     }
     return rc;
+}
+
+static void leave_foreign(struct publishing *p, struct flip *f, const char *digest)
+{
+    f->step.state = STEP_FOREIGN;
+    f->step.note = arena_printf(p->arena, "somebody else moved it to %s; left alone",
+                                digest ? digest : "nothing");
 }
 
 /* A third digest at our tag: somebody else wrote it after we did. */
@@ -95,9 +111,7 @@ static void settle_foreign(struct publishing *p, struct flip *f, const char *dig
         f->written = false;
         return;
     }
-    f->step.state = STEP_FOREIGN;
-    f->step.note = arena_printf(p->arena, "somebody else moved it to %s; left alone",
-                                digest ? digest : "nothing");
+    leave_foreign(p, f, digest);
 }
 
 /* Reads every written tag once. Returns how many still have to be asked again. */
@@ -111,7 +125,7 @@ static size_t read_written(struct publishing *p, struct err *temporary)
     (void)registry_all(p->engine->registry, p->arena, b.ops, b.n);
     for (size_t i = 0; i < b.n; i++) {
         struct flip *f = b.flips[i];
-        const char *digest = b.ops[i].absent ? NULL : b.ops[i].digest;
+        const char *digest = shown(&b, i);
         if (b.ops[i].failed) {
             *temporary = b.ops[i].err;
             (void)err_wrap(temporary, "reading %s back", f->full);
@@ -166,21 +180,33 @@ int publishing_forward(struct publishing *p, struct err *err)
     return 0;
 }
 
+/* Asks what each of the wanted tags shows now, before anything is decided on it. */
+static int look(struct publishing *p, bool (*wanted)(const struct flip *), struct batch *b,
+                struct err *err)
+{
+    *b = batch_new(p);
+    for (size_t i = 0; i < p->n; i++)
+        if (wanted(&p->flips[i]))
+            batch_head(b, &p->flips[i]);
+    (void)registry_all(p->engine->registry, p->arena, b->ops, b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        if (!b->ops[i].failed)
+            continue;
+        *err = b->ops[i].err;
+        err->kind = ERR_TEMP;
+        return err_wrap(err, "looking at %s before going on", b->flips[i]->full);
+    }
+    return 0;
+}
+
 int publishing_look(struct publishing *p, struct err *err)
 {
-    struct batch b = batch_new(p);
-    for (size_t i = 0; i < p->n; i++)
-        if (is_open(&p->flips[i]))
-            batch_head(&b, &p->flips[i]);
-    (void)registry_all(p->engine->registry, p->arena, b.ops, b.n);
+    struct batch b;
+    if (look(p, is_open, &b, err) < 0)
+        return -1;
     for (size_t i = 0; i < b.n; i++) {
         struct flip *f = b.flips[i];
-        const char *digest = b.ops[i].absent ? NULL : b.ops[i].digest;
-        if (b.ops[i].failed) {
-            *err = b.ops[i].err;
-            err->kind = ERR_TEMP;
-            return err_wrap(err, "reading %s before going on", f->full);
-        }
+        const char *digest = shown(&b, i);
         if (str_eq(digest, f->step.new_digest))
             f->step.state = STEP_DONE;
         else if (!str_eq(digest, f->step.former_digest))
@@ -213,27 +239,16 @@ static int remove_again(struct publishing *p, struct flip *f, struct err *err)
  * at again. */
 static int sort_for_restore(struct publishing *p, struct batch *writes, struct err *err)
 {
-    struct batch b = batch_new(p);
-    for (size_t i = 0; i < p->n; i++) {
-        const struct flip *f = &p->flips[i];
-        if (!f->stale && (f->step.state == STEP_PLANNED || f->step.state == STEP_DONE))
-            batch_head(&b, &p->flips[i]);
-    }
-    (void)registry_all(p->engine->registry, p->arena, b.ops, b.n);
+    struct batch b;
+    if (look(p, is_unrestored, &b, err) < 0)
+        return -1;
     for (size_t i = 0; i < b.n; i++) {
         struct flip *f = b.flips[i];
-        const char *digest = b.ops[i].absent ? NULL : b.ops[i].digest;
-        if (b.ops[i].failed) {
-            *err = b.ops[i].err;
-            err->kind = ERR_TEMP;
-            return err_wrap(err, "reading %s before restoring it", f->full);
-        }
+        const char *digest = shown(&b, i);
         if (str_eq(digest, f->step.former_digest)) {
             f->step.state = STEP_RESTORED;
         } else if (!str_eq(digest, f->step.new_digest)) {
-            f->step.state = STEP_FOREIGN;
-            f->step.note = arena_printf(p->arena, "somebody else moved it to %s; left alone",
-                                        digest ? digest : "nothing");
+            leave_foreign(p, f, digest);
         } else if (!f->step.former_digest) {
             if (remove_again(p, f, err) < 0)
                 return -1;
@@ -270,11 +285,9 @@ static int restore_round(struct publishing *p, struct err *err)
 
 static const struct flip *first_unrestored(const struct publishing *p)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        const struct flip *f = &p->flips[i];
-        if (!f->stale && (f->step.state == STEP_PLANNED || f->step.state == STEP_DONE))
-            return f;
-    }
+    for (size_t i = 0; i < p->n; i++)
+        if (is_unrestored(&p->flips[i]))
+            return &p->flips[i];
     return NULL;
 }
 

@@ -274,7 +274,6 @@ static struct outcome outcome_later(struct publishing *p, enum task_state state,
 static struct outcome undo(struct publishing *p, const char *why, bool *settled)
 {
     struct err err = ERR_INIT;
-    struct outcome out;
     struct cleanup_list none = {0};
     if (p->task->state != TASK_UNDOING) {
         p->task->reason = why;
@@ -282,11 +281,9 @@ static struct outcome undo(struct publishing *p, const char *why, bool *settled)
             return outcome_later(p, TASK_FAILED, &err);
         p->task->state = TASK_UNDOING;
     }
-    if (publishing_back(p, &err) < 0) {
-        out = outcome_later(p, TASK_UNDOING, &err);
-        return out;
-    }
-    out = outcome_undone(p, why);
+    if (publishing_back(p, &err) < 0)
+        return outcome_later(p, TASK_UNDOING, &err);
+    struct outcome out = outcome_undone(p, why);
     *settled = end_journal(p, &out, &none, &err) == 0;
     return *settled ? out : outcome_later(p, TASK_UNDOING, &err);
 }

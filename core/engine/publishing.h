@@ -27,7 +27,6 @@ struct flip {
     const char *former_digest; /* what the final tag shows before us, NULL: absent */
     const char *former_type;
     bool written;    /* PUT and not read back yet */
-    bool refused;    /* PUT was refused for good */
     int overwritten; /* how often a stranger moved it and we wrote again */
 };
 

@@ -116,3 +116,19 @@ const char *forge_secret(const struct forge_conf *conf, struct err *err)
     (void)err_set(err, ERR_CONFIG, 0, "forge '%s' has no hook secret", conf->name);
     return NULL;
 }
+
+const char *forge_sample_post(const struct forge_conf *conf, const struct js *v, int64_t now_s,
+                              struct arena *a, char digest[CRYPT_SHA256_HEX], struct http_req *out)
+{
+    const char *body = js_dump(v, a);
+    const char *seed = arena_printf(a, "%lld %s", (long long)now_s, body);
+    crypt_sha256_hex(seed, strlen(seed), digest);
+    *out = (struct http_req){.method = "POST",
+                             .url = arena_printf(a, "/hooks/%s", conf->name),
+                             .query = "",
+                             .body = body,
+                             .body_len = strlen(body)};
+    http_header_add(a, &out->headers, "Content-Type", "application/json");
+    http_header_add(a, &out->headers, "User-Agent", "slipway-send-test-hook");
+    return body;
+}

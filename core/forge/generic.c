@@ -311,17 +311,8 @@ int generic_sample(const struct forge_conf *conf, const struct event *e, int64_t
     CLEANUP_JS struct js *v = sample_body(e, now_s, a, err);
     if (!v)
         return -1;
-    const char *body = js_dump(v, a);
     char digest[CRYPT_SHA256_HEX];
-    const char *seed = arena_printf(a, "%lld %s", (long long)now_s, body);
-    crypt_sha256_hex(seed, strlen(seed), digest);
-    *out = (struct http_req){.method = "POST",
-                             .url = arena_printf(a, "/hooks/%s", conf->name),
-                             .query = "",
-                             .body = body,
-                             .body_len = strlen(body)};
-    http_header_add(a, &out->headers, "Content-Type", "application/json");
-    http_header_add(a, &out->headers, "User-Agent", "slipway-send-test-hook");
+    const char *body = forge_sample_post(conf, v, now_s, a, digest, out);
     return signature_standard_add(&out->headers, secret, arena_printf(a, "test_%.24s", digest),
                                   now_s, body, strlen(body), a, err);
 }

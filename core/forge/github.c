@@ -360,17 +360,8 @@ static int github_sample(const struct forge_conf *conf, const struct event *e, i
         v = js_object();
         js_put_str(v, "zen", "A test by slipway send-test-hook.");
     }
-    const char *body = js_dump(v, a);
     char digest[CRYPT_SHA256_HEX];
-    const char *seed = arena_printf(a, "%lld %s", (long long)now_s, body);
-    crypt_sha256_hex(seed, strlen(seed), digest);
-    *out = (struct http_req){.method = "POST",
-                             .url = arena_printf(a, "/hooks/%s", conf->name),
-                             .query = "",
-                             .body = body,
-                             .body_len = strlen(body)};
-    http_header_add(a, &out->headers, "Content-Type", "application/json");
-    http_header_add(a, &out->headers, "User-Agent", "slipway-send-test-hook");
+    const char *body = forge_sample_post(conf, v, now_s, a, digest, out);
     http_header_add(a, &out->headers, "X-GitHub-Event", name);
     http_header_add(a, &out->headers, "X-GitHub-Delivery",
                     arena_printf(a, "%.8s-%.4s-%.4s-%.4s-%.12s", digest, digest + 8, digest + 12,

@@ -6,6 +6,8 @@
 #define SLIPWAY_FORGE_TYPES_H
 
 #include "core/forge/forge.h"
+#include "core/lib/crypt.h"
+#include "core/lib/json.h"
 
 extern const struct forge forge_github, forge_gerrit, forge_generic;
 
@@ -38,6 +40,11 @@ int generic_parse_body(const struct forge_conf *conf, const struct http_req *req
 /* A body in our own form, signed with Standard Webhooks; e NULL makes a ping. */
 int generic_sample(const struct forge_conf *conf, const struct event *e, int64_t now_s,
                    struct arena *a, struct http_req *out, struct err *err);
+
+/* A JSON body as a POST to the source's hook: returns the body's text. The digest, from time and
+ * body, is what the sample's delivery id is made of. */
+const char *forge_sample_post(const struct forge_conf *conf, const struct js *v, int64_t now_s,
+                              struct arena *a, char digest[CRYPT_SHA256_HEX], struct http_req *out);
 
 /* The first secret of a source; NULL with ERR_CONFIG when it has none. */
 const char *forge_secret(const struct forge_conf *conf, struct err *err);

@@ -54,7 +54,18 @@
 #define LIMIT_EVENTS 200 /* in one delivery (batch-ref-updated) */
 
 /* Talking to registries and forges. */
-#define LIMIT_MANIFEST MIB(4) /* OCI: at least 4 MiB must be supported */
+#define LIMIT_MANIFEST MIB(4)               /* OCI: at least 4 MiB must be supported */
+#define LIMIT_DESCRIPTORS 10000             /* that one manifest lists */
+#define LIMIT_BLOB_BYTES ((int64_t)1 << 53) /* beyond it JSON numbers are not exact */
+#define LIMIT_SIGNED MIB(1)                 /* what a signature is over, or a bundle */
+#define LIMIT_KEY_FILE KIB(64)              /* a public key */
+#define LIMIT_SIGNED_SIMPLE KIB(64)         /* one simple signing document */
+#define LIMIT_SIGNATURE KIB(4)              /* base64 of a signature */
+#define LIMIT_LINK KIB(8)                   /* the target of one link */
+#define LIMIT_LINKS 32                      /* looked at in one answer */
+#define LIMIT_SEMVER 256                    /* one version */
+#define LIMIT_SEMVER_COMPARATORS 200        /* of one range */
+#define LIMIT_LAYOUT_PATH 4000              /* of a directory */
 #define LIMIT_TOKEN KIB(64)
 #define LIMIT_RESPONSE MIB(4) /* a forge's answer */
 #define LIMIT_ERROR_BODY KIB(8)
@@ -69,7 +80,32 @@
 #define LIMIT_CONNECT_MS 5000
 #define LIMIT_REQUEST_MS 30000
 #define LIMIT_HOST_CONNECTIONS 16
+#define LIMIT_STALL_MS 60000     /* no byte moved in a transfer that should */
+#define LIMIT_AUTHORITIES MIB(1) /* of PEM, from one folder of certificates */
 #define LIMIT_RETRY_AFTER_S 3600 /* a longer wait is cut to this */
+
+/* Copies. A stream holds a GET, a PUT and a ring between them. */
+#define LIMIT_TRIES 6             /* of one request that may be repeated */
+#define LIMIT_PATIENCE_MS 300000  /* for one request, all its waits together */
+#define LIMIT_HOST_TRANSFERS 4    /* blobs of one host at once */
+#define LIMIT_COPY_IMAGES 8       /* images at once */
+#define LIMIT_COPY_LOOKS 16       /* images looked at at once, to see whether there is work */
+#define LIMIT_COPY_THREADS 16     /* blobs at once, all hosts together */
+#define LIMIT_COPY_BATCH 16       /* manifests of one image held and asked for at once */
+#define LIMIT_RING KIB(256)       /* between a download and an upload */
+#define LIMIT_CHUNK_MAX MIB(1024) /* an OCI-Chunk-Min-Length beyond it is refused */
+#define LIMIT_CHUNK_KEPT MIB(4)   /* of a chunk, to send it again; also the usual chunk */
+#define LIMIT_CHUNK_LEAST KIB(256)
+#define LIMIT_DEPTH_INDEX 4       /* indexes in indexes */
+#define LIMIT_REFERRERS 1000      /* of one manifest */
+#define LIMIT_TAG_LIST 100000     /* tags of one repository */
+#define LIMIT_TAG_PAGE MIB(16)    /* one answer: some put all tags into it */
+#define LIMIT_TAG_PAGES 5000
+#define LIMIT_TAG_DETAILS 500     /* tags that are asked for one by one */
+#define LIMIT_SIGNATURE_LAYERS 50 /* signatures looked at for one digest */
+#define LIMIT_HELPER_MS 10000     /* a credential helper's run */
+#define LIMIT_HELPER_OUTPUT KIB(64)
+#define LIMIT_AUTH_FILE MIB(1)
 
 /* Children. */
 #define LIMIT_CHILD_OUTPUT MIB(4)
@@ -89,8 +125,13 @@
 #define LIMIT_POLL_MS 2000
 #define LIMIT_ATTEMPTS 12 /* then a task is dead and waits for an operator */
 #define LIMIT_WAIT_STAGED_S 600
+#define LIMIT_SWEEP_AFTER_S (14 * 86400) /* staged tags that nobody can be asked about are old */
+#define LIMIT_SWEEP_ASKED 500            /* changes that one sweep of `work` asks forges about */
+#define LIMIT_SWEEP_BATCH 8              /* tags looked at at once */
+#define LIMIT_SWEEP_CHILDREN 64          /* of an index, whose configs tell when it was built */
 #define LIMIT_CONFIRM_S 600 /* "merged, but the forge does not say so yet" */
 #define LIMIT_READBACK_TRIES 4
+#define LIMIT_READBACK_PAUSE_MS 250 /* before the second look, doubled before each further one */
 #define LIMIT_STOP_MS 20000
 
 #endif

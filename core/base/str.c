@@ -149,6 +149,17 @@ size_t str_control(const char *s)
     return (p[0] && p[0] < ' ') || p[0] == 0x7F;
 }
 
+char *str_printable(struct arena *a, const char *s)
+{
+    char *copy = arena_strdup(a, s);
+    for (char *p = copy; *p; p++) {
+        size_t n = str_control(p);
+        memset(p, '?', n);
+        p += n ? n - 1 : 0;
+    }
+    return copy;
+}
+
 struct str_list str_split(struct arena *a, const char *s, char sep)
 {
     struct str_list parts = {0};

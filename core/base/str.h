@@ -34,6 +34,9 @@ void str_urlencode(struct strbuf *out, const char *s, bool keep_slash);
  * UTF-8 each, which terminals obey just as an escape. */
 size_t str_control(const char *s);
 
+/* A copy whose control characters (str_control) are '?': what a terminal may be shown. */
+char *str_printable(struct arena *a, const char *s);
+
 /* Splits at each sep into the arena; empty parts are kept; "" gives one empty part. */
 struct str_list str_split(struct arena *a, const char *s, char sep);
 

@@ -13,7 +13,7 @@ static const char *const kind_names[EVENT__MAX] = {
     [EVENT_MERGED] = "merged", [EVENT_CLOSED] = "closed",
     [EVENT_BRANCH] = "branch", [EVENT_BRANCH_DELETED] = "branch-deleted",
     [EVENT_TAG] = "tag",       [EVENT_TAG_DELETED] = "tag-deleted",
-    [EVENT_STAGED] = "staged",
+    [EVENT_STAGED] = "staged", [EVENT_TIMER] = "timer",
 };
 
 const char *event_kind_name(enum event_kind kind)

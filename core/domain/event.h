@@ -18,6 +18,8 @@ enum event_kind {
     EVENT_TAG, /* a git tag was made or moved */
     EVENT_TAG_DELETED,
     EVENT_STAGED, /* a gate tells what one complete upload run staged (image.staged) */
+    EVENT_TIMER,  /* an entry of the operator's `mirrors` is due: `project` is its name. Made by
+                     the worker, never by a delivery */
     EVENT__MAX
 };
 

@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/imagefile_part.h"
+#include "core/domain/mirror.h"
 #include "core/lib/pattern.h"
 
 struct default_row {
@@ -117,7 +118,7 @@ static void read_job_vars(const struct yml_node *map, const struct imagefile *fi
     const struct yml_node *mirrors = yml_get(map, "mirror_container_images_images");
     if (mirrors) {
         job->mirrors = (struct imagefile_mirrors){0};
-        imagefile_read_mirrors(mirrors, &job->mirrors, diags);
+        mirror_read(mirrors, &job->mirrors, diags);
     }
 }
 
@@ -216,7 +217,7 @@ static void read_file(const struct yml_node *root, struct imagefile *file, struc
     file->container_command = file->vars.container_command;
     imagefile_read_images(yml_get(root, "container_images"), file->vars.container_filename,
                           &file->images, diags);
-    imagefile_read_mirrors(yml_get(root, "mirror_container_images_images"), &file->mirrors, diags);
+    mirror_read(yml_get(root, "mirror_container_images_images"), &file->mirrors, diags);
     (void)imagefile_texts(yml_get(root, "branches"), "branches", RULE_LINE, LIMIT_BRANCHES,
                           &file->branches, diags);
     check_branches(&file->branches, diags);

@@ -34,14 +34,20 @@ struct imagefile_vars {
     } build_env; /* container_build_extra_env */
 };
 
-/* An item of mirror_container_images_images. */
+/* An item of mirror_container_images_images: the seed's keys, and more. One of src_tag and src_tags
+ * is set. */
 struct imagefile_mirror {
     struct place at;
-    const char *src_repository;
-    const char *src_tag;
-    const char *dest_repository;
-    const char *dest_tag;
-    const char *dest_registry;
+    const char *src_repository;        /* host/name */
+    const char *src_tag;               /* a tag, or a digest */
+    struct str_list src_tags;          /* texts of domain/tagselect.h */
+    struct str_list skip_tags;         /* likewise: not these */
+    struct str_list dest_repositories; /* `dest_repository`, one or several: host/name, or name */
+    const char *dest_tag;              /* NULL: as at the source */
+    const char *dest_registry;         /* of those without a host; NULL: all have one */
+    struct str_list platforms;         /* of an index only these children; empty: all */
+    bool prune;                        /* take away what src_tags mean and the source has not */
+    bool no_companions;                /* `companions: false`: leave signatures and referrers */
 };
 
 struct imagefile_mirrors {

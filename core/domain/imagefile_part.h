@@ -28,8 +28,6 @@ bool imagefile_texts(const struct yml_node *n, const char *what, unsigned rules,
 /* An item of a `container_images` list gets filename when it names no container file. */
 void imagefile_read_images(const struct yml_node *list, const char *filename,
                            struct image_list *out, struct diags *diags);
-void imagefile_read_mirrors(const struct yml_node *list, struct imagefile_mirrors *out,
-                            struct diags *diags);
 
 /* Sets in *vars what the map says. In a job's own vars container_images and
  * mirror_container_images_images may stand too, and are left to the caller. */

@@ -231,3 +231,120 @@ const char *imageref_repository(const struct imageref *r, struct arena *a)
 {
     return arena_printf(a, "%s/%s", r->host, r->name);
 }
+
+/* Is this a scheme of other tools, and no image of that name? */
+static bool has_scheme(const char *text, const char *default_host)
+{
+    static const char *const schemes[] = {
+        "docker-daemon:",
+        "docker-archive:",
+        "containers-storage:",
+        "oci-archive:",
+        "dir:",
+        "ostree:",
+        "tarball:",
+        "sif:",
+        "atomic:",
+        "http:",
+        "https:",
+        "file:",
+        "docker:",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        const char *rest = str_after(text, schemes[i]);
+        if (!rest)
+            continue;
+        /* "docker:5000/app" is a host with a port, "dir:latest" with a default host an image. */
+        bool port = *rest >= '0' && *rest <= '9' && strchr(rest, '/');
+        bool tag = default_host && !strpbrk(rest, "/:");
+        return !port && !tag;
+    }
+    return strstr(text, "://") != NULL;
+}
+
+/* A name as it stands behind a layout's path: a tag, or runs of letters and digits with one
+ * separator between them. */
+static bool layout_name_ok(const char *s)
+{
+    if (imageref_tag_ok(s))
+        return true;
+    for (;;) {
+        if (!is_alnum(*s))
+            return false;
+        while (is_alnum(*s))
+            s++;
+        if (*s == '\0')
+            return true;
+        if (!strchr("-._+", *s))
+            return false;
+        s++;
+    }
+}
+
+static int parse_layout(const char *text, const char *rest, struct arena *a,
+                        struct imageref_place *out, struct err *err)
+{
+    char show[80];
+    if (strstr(rest, "@sha256:") || strstr(rest, "@sha512:"))
+        return err_set(err, ERR_CONFIG, 0,
+                       "\"%s\": an image of an OCI layout has a name behind a colon, no digest",
+                       shown(text, show));
+    if (strlen(rest) > LIMIT_LAYOUT_PATH)
+        return err_set(err, ERR_CONFIG, 0, "\"%s\": the path is too long", shown(text, show));
+    for (const char *p = rest; *p; p++)
+        if (str_control(p))
+            return err_set(err, ERR_CONFIG, 0, "\"%s\": the path holds control characters",
+                           shown(text, show));
+    const char *colon = strrchr(rest, ':');
+    bool named = colon && strlen(colon + 1) <= LIMIT_NAME && layout_name_ok(colon + 1);
+    size_t len = named ? (size_t)(colon - rest) : strlen(rest);
+    if (colon && colon[1] == '\0')
+        return err_set(err, ERR_CONFIG, 0, "\"%s\": the name behind the colon is missing",
+                       shown(text, show));
+    if (len == 0)
+        return err_set(err, ERR_CONFIG, 0, "\"%s\": the path of the OCI layout is missing",
+                       shown(text, show));
+    *out = (struct imageref_place){
+        .kind = IMAGEREF_LAYOUT,
+        .path = arena_strndup(a, rest, len),
+        .ref_name = named ? arena_strdup(a, colon + 1) : NULL,
+    };
+    return 0;
+}
+
+int imageref_parse_transport(const char *text, const char *default_host, struct arena *a,
+                             struct imageref_place *out, struct err *err)
+{
+    char show[80];
+    struct imageref_place place = {.kind = IMAGEREF_REGISTRY};
+    if (str_empty(text))
+        return err_set(err, ERR_CONFIG, 0, "the name of an image is empty");
+    const char *rest = str_after(text, "oci:");
+    if (rest)
+        return parse_layout(text, rest, a, out, err);
+    rest = str_after(text, "docker://");
+    if (!rest && has_scheme(text, default_host))
+        return err_set(err, ERR_CONFIG, 0,
+                       "\"%s\": what is known is docker://HOST/NAME:TAG, HOST/NAME:TAG and "
+                       "oci:PATH[:NAME]",
+                       shown(text, show));
+    if (imageref_parse(rest ? rest : text, default_host, a, &place.ref, err) < 0)
+        return -1;
+    *out = place;
+    return 0;
+}
+
+const char *imageref_fallback_tag(const char *digest, struct arena *a)
+{
+    if (!digest || !imageref_digest_ok(digest))
+        return NULL;
+    return arena_printf(a, "%.6s-%.64s", digest, digest + 7);
+}
+
+const char *imageref_cosign_tag(const char *digest, const char *suffix, struct arena *a)
+{
+    if (!digest || !imageref_digest_ok(digest))
+        return NULL;
+    const char *tag = arena_printf(a, "%.6s-%s.%s", digest, digest + 7, suffix);
+    return imageref_tag_ok(tag) ? tag : NULL;
+}

@@ -5,7 +5,7 @@
 #include "core/domain/imageref.h"
 #include "core/lib/json.h"
 
-#define REMOVING_KEY "org.slipway.removing"
+#define EMPTY_CONFIG "application/vnd.oci.empty.v1+json"
 
 static const struct {
     const char *media_type;
@@ -89,18 +89,39 @@ static int read_descriptor(const struct js *d, const char *what, struct arena *a
         return err_set(err, ERR_PERM, 0, "the manifest's %s has no valid digest", what);
     if (str_empty(type))
         return err_set(err, ERR_PERM, 0, "the manifest's %s has no mediaType", what);
-    if (size < 0)
+    if (size < 0 || size > LIMIT_BLOB_BYTES)
         return err_set(err, ERR_PERM, 0, "the manifest's %s has no valid size", what);
-    out->media_type = arena_strdup(a, type);
-    out->digest = arena_strdup(a, digest);
-    out->size = size;
-    out->platform = read_platform(d, a);
+    const struct js *annotations = js_get(d, "annotations");
+    const char *signature = js_member_str(annotations, "dev.cosignproject.cosign/signature");
+    *out = (struct descriptor){
+        .media_type = arena_strdup(a, type),
+        .digest = arena_strdup(a, digest),
+        .size = size,
+        .platform = read_platform(d, a),
+        .artifact_type = arena_strdup(a, js_str(d, "artifactType")),
+        .ref_name =
+            arena_strdup(a, js_member_str(annotations, "org.opencontainers.image.ref.name")),
+        .image_name = arena_strdup(a, js_member_str(annotations, "io.containerd.image.name")),
+        .has_urls = js_len(js_get(d, "urls")) > 0,
+        .nondistributable = manifest_type_nondistributable(type),
+    };
+    if (signature && strlen(signature) <= LIMIT_SIGNATURE)
+        out->cosign_signature = arena_strdup(a, signature);
     return 0;
+}
+
+bool manifest_type_nondistributable(const char *media_type)
+{
+    return str_starts(media_type, "application/vnd.oci.image.layer.nondistributable.v1.") ||
+           str_starts(media_type, "application/vnd.docker.image.rootfs.foreign.diff.");
 }
 
 static int read_descriptors(const struct js *list, const char *what, struct arena *a,
                             struct descriptors *out, struct err *err)
 {
+    if (js_len(list) > LIMIT_DESCRIPTORS)
+        return err_set(err, ERR_PERM, 0, "the manifest's list of %s has %zu entries; at most %d",
+                       what, js_len(list), LIMIT_DESCRIPTORS);
     for (size_t i = 0; i < js_len(list); i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "%s entry %zu", what, i);
@@ -122,18 +143,45 @@ static int read_index(const struct js *doc, struct arena *a, struct manifest *m,
     return read_descriptors(children, "manifests", a, &m->children, err);
 }
 
-static int read_image(const struct js *doc, struct arena *a, struct manifest *m, struct err *err)
+/* Go's programs write an empty list as null; artifacts may be all manifest. */
+static bool layers_ok(const struct js *doc, const struct manifest *m)
 {
     const struct js *layers = js_get(doc, "layers");
+    if (layers)
+        return js_is_array(layers) || js_is_null(layers);
+    return str_eq(m->media_type, MANIFEST_OCI) &&
+           (m->artifact_type || str_eq(m->config.media_type, EMPTY_CONFIG));
+}
+
+static int read_image(const struct js *doc, struct arena *a, struct manifest *m, struct err *err)
+{
     if (js_get(doc, "manifests") || js_get(doc, "fsLayers"))
         return err_set(err, ERR_PERM, 0,
                        "the image manifest has entries of another kind too: such a document means "
                        "different things to different programs");
-    if (!js_is_array(layers))
-        return err_set(err, ERR_PERM, 0, "the image manifest has no list called layers");
     if (read_descriptor(js_get(doc, "config"), "config", a, &m->config, err) < 0)
         return -1;
-    return read_descriptors(layers, "layers", a, &m->layers, err);
+    if (!layers_ok(doc, m))
+        return err_set(err, ERR_PERM, 0, "the image manifest has no list called layers");
+    return read_descriptors(js_get(doc, "layers"), "layers", a, &m->layers, err);
+}
+
+/* What the document says of itself, beside its lists. */
+static int read_rest(const struct js *doc, struct arena *a, struct manifest *m, struct err *err)
+{
+    const struct js *annotations = js_get(doc, "annotations"), *subject = js_get(doc, "subject");
+    if (js_is_object(annotations))
+        m->annotations = js_dump(annotations, a);
+    if (subject && read_descriptor(subject, "subject", a, &m->subject_ref, err) < 0)
+        return -1;
+    m->subject = m->subject_ref.digest;
+    m->bytes = m->config.size;
+    const struct descriptors *lists[] = {&m->layers, &m->children};
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        list_each (struct descriptor, d, lists[i])
+            if (__builtin_add_overflow(m->bytes, d->size, &m->bytes))
+                m->bytes = INT64_MAX;
+    return 0;
 }
 
 int manifest_parse(const void *bytes, size_t len, const char *content_type, struct arena *a,
@@ -158,43 +206,78 @@ int manifest_parse(const void *bytes, size_t len, const char *content_type, stru
         return -1;
     if (schema != 2)
         return err_set(err, ERR_PERM, 0, "the manifest's schemaVersion is not 2");
-    if ((m.is_index ? read_index : read_image)(doc, a, &m, err) < 0)
+    if (!str_empty(js_str(doc, "artifactType")))
+        m.artifact_type = arena_strdup(a, js_str(doc, "artifactType"));
+    if ((m.is_index ? read_index : read_image)(doc, a, &m, err) < 0 ||
+        read_rest(doc, a, &m, err) < 0)
         return -1;
-    if (js_get(doc, "subject")) {
-        struct descriptor subject = {0};
-        if (read_descriptor(js_get(doc, "subject"), "subject", a, &subject, err) < 0)
-            return -1;
-        m.subject = subject.digest;
-    }
     *out = m;
     return 0;
 }
 
-const char *manifest_empty_index(const char *nonce, struct arena *a)
+/* The variant that an architecture has when none is said. */
+static const char *usual_variant(const char *arch, size_t len)
 {
-    struct js *doc CLEANUP_JS = js_object();
-    struct js *annotations = js_object();
-    js_put_int(doc, "schemaVersion", 2);
-    js_put_str(doc, "mediaType", MANIFEST_OCI_INDEX);
-    js_put(doc, "manifests", js_array());
-    js_put_str(annotations, REMOVING_KEY, nonce);
-    js_put(doc, "annotations", annotations);
-    return js_dump(doc, a);
+    static const struct {
+        const char *arch, *variant;
+    } usual[] = {{"amd64", "v1"}, {"arm", "v7"}, {"arm64", "v8"}};
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        if (strlen(usual[i].arch) == len && memcmp(usual[i].arch, arch, len) == 0)
+            return usual[i].variant;
+    return "";
 }
 
-bool manifest_is_placeholder(const void *bytes, size_t len)
+struct platform {
+    size_t base; /* bytes of "os/architecture" */
+    const char *variant;
+    bool said; /* the variant was written */
+};
+
+/* False when the text is no platform. */
+static bool platform_split(const char *s, struct platform *out)
 {
-    struct js *doc CLEANUP_JS = js_parse(bytes, len, NULL);
-    if (!doc || !str_eq(js_str(doc, "mediaType"), MANIFEST_OCI_INDEX))
+    const char *slash = s ? strchr(s, '/') : NULL;
+    if (!slash)
         return false;
-    /* A path cannot reach the annotation: its name holds dots. Its exact text decides. */
-    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
-    struct str_list keys = {0}, names = {0};
-    const struct js *annotations = js_get(doc, "annotations");
-    if (!js_is_array(js_get(doc, "manifests")) || js_len(js_get(doc, "manifests")) != 0 ||
-        !js_is_object(annotations))
+    const char *arch = slash + 1, *end = strchr(arch, '/');
+    out->said = end != NULL;
+    out->base = end ? (size_t)(end - s) : strlen(s);
+    out->variant = end ? end + 1 : usual_variant(arch, strlen(arch));
+    return true;
+}
+
+bool platform_ok(const char *s)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t parts = 0;
+    if (str_empty(s) || strlen(s) > LIMIT_NAME)
         return false;
-    (void)js_keys(doc, &scratch, &keys);
-    (void)js_keys(annotations, &scratch, &names);
-    return keys.n == 4 && names.n == 1 && str_eq(names.at[0], REMOVING_KEY);
+    for (;;) {
+        size_t len = strspn(s, letters);
+        if (len == 0)
+            return false;
+        parts++;
+        s += len;
+        if (*s == '\0')
+            return parts == 2 || parts == 3;
+        if (*s++ != '/')
+            return false;
+    }
+}
+
+bool platform_matches(const char *platform, const char *wanted)
+{
+    struct platform have, want;
+    if (!platform_split(platform, &have) || !platform_split(wanted, &want) ||
+        have.base != want.base || memcmp(platform, wanted, have.base) != 0)
+        return false;
+    return !want.said || str_eq(have.variant, want.variant);
+}
+
+bool manifest_has_platform(const struct manifest *m, const char *wanted)
+{
+    list_each (struct descriptor, d, &m->children)
+        if (platform_matches(d->platform, wanted))
+            return true;
+    return false;
 }

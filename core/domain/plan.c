@@ -246,6 +246,24 @@ static void plan_promote(const struct job_work *j)
     plan_images(j, &how);
 }
 
+static void plan_mirror(const struct job_work *j)
+{
+    const struct plan_input *in = j->w->in;
+    const struct mirror_rules rules = {
+        .policy = in->policy, .knows_registry = in->knows_registry, .ctx = in->ctx};
+    struct diags refused = {.arena = j->w->arena};
+    if (is_unreviewed(j->pipeline)) {
+        refuse_job(j, "it would write what has not merged: it belongs under promote, tag or "
+                      "release, or into the operator's `mirrors`");
+        return;
+    }
+    mirror_resolve(&j->job->mirrors, &rules, &j->w->plan->mirrors, &refused);
+    list_each (const struct diag, d, &refused) {
+        struct place at = {d->file, d->line, d->column};
+        plan_note(j->w, &j->w->plan->refused, at, job_name(j->job->kind), "%s", d->text);
+    }
+}
+
 static void plan_job(const struct job_work *j)
 {
     switch (j->job->kind) {
@@ -260,8 +278,9 @@ static void plan_job(const struct job_work *j)
         plan_promote(j);
         break;
     case JOB_MIRROR:
+        plan_mirror(j);
+        break;
     case JOB__MAX:
-        refuse_job(j, "mirroring is not available in this version");
         break;
     }
 }
@@ -301,10 +320,27 @@ static const char *and_more(struct arena *a, size_t n)
     return n > 1 ? arena_printf(a, " (and %zu more)", n - 1) : "";
 }
 
+static const char *count_of(struct arena *a, size_t n, const char *what, const char *to)
+{
+    return arena_printf(a, "%zu %s%s %s", n, what, n == 1 ? "" : "s", to);
+}
+
+/* What is built here has its signature still before it. */
+static void note_signers(struct plan_work *w)
+{
+    bool promotes = false;
+    list_each (const struct plan_tag, t, &w->plan->tags)
+        promotes = promotes || t->source != PLAN_FROM_BUILD;
+    if (promotes && w->in->policy)
+        list_each (const struct policy_key, k, &w->in->policy->require_signature)
+            *list_push(w->arena, &w->plan->signers) = k->path;
+}
+
 static void conclude(struct plan_work *w, size_t jobs)
 {
     struct plan *p = w->plan;
     struct arena *a = w->arena;
+    note_signers(w);
     if (p->refused.n) {
         p->verdict = PLAN_REFUSED;
         p->reason = arena_printf(a, "%s: %s%s", p->refused.at[0].what, p->refused.at[0].why,
@@ -312,12 +348,11 @@ static void conclude(struct plan_work *w, size_t jobs)
         p->cleaned.n = 0;
         return;
     }
-    if (p->tags.n || p->cleaned.n) {
+    if (p->tags.n || p->cleaned.n || p->mirrors.n) {
         p->verdict = PLAN_GO;
-        p->reason = p->tags.n ? arena_printf(a, "%zu tag%s to publish", p->tags.n,
-                                             p->tags.n == 1 ? "" : "s")
-                              : arena_printf(a, "%zu staged tag%s to clean up", p->cleaned.n,
-                                             p->cleaned.n == 1 ? "" : "s");
+        p->reason = p->tags.n      ? count_of(a, p->tags.n, "tag", "to publish")
+                    : p->mirrors.n ? count_of(a, p->mirrors.n, "image", "to mirror")
+                                   : count_of(a, p->cleaned.n, "staged tag", "to clean up");
         return;
     }
     p->verdict = PLAN_NOTHING;

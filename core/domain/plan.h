@@ -12,6 +12,7 @@
 #include "core/base/strbuf.h"
 #include "core/domain/event.h"
 #include "core/domain/imagefile.h"
+#include "core/domain/mirror.h"
 #include "core/domain/policy.h"
 
 enum plan_source {
@@ -62,6 +63,8 @@ struct plan {
     enum pipeline pipeline;
     bool shadow; /* record what would have been done, write nothing */
     struct plan_tags tags;
+    struct mirror_entries mirrors; /* what mirror-container-images copies */
+    struct str_list signers; /* keys: one of them must have signed each image that is promoted */
     struct plan_notes refused;
     struct plan_notes skipped; /* left out, and why: no error */
     struct plan_notes cleaned; /* staged tags that go afterwards: what = full reference */

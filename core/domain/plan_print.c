@@ -62,6 +62,27 @@ static void print_tags(const struct plan *p, struct strbuf *out)
     arena_release(&arena);
 }
 
+static void print_mirrors(const struct mirror_entries *mirrors, struct strbuf *out)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    if (mirrors->n)
+        (void)strbuf_addstr(out, "\nmirror:\n");
+    list_each (const struct mirror_entry, e, mirrors)
+        list_each (const struct mirror_target, t, &e->targets)
+            (void)strbuf_addf(out, "  %s -> %s/%s%s%s%s\n", mirror_source(e, &a), t->host, t->name,
+                              e->item->dest_tag ? ":" : "",
+                              e->item->dest_tag ? e->item->dest_tag : "",
+                              e->anonymous ? " (read without credentials)" : "");
+}
+
+static void print_signers(const struct str_list *signers, struct strbuf *out)
+{
+    for (size_t i = 0; i < signers->n; i++)
+        (void)strbuf_addf(out, "%s%s", i ? " or " : "\neach needs a signature by ", signers->at[i]);
+    if (signers->n)
+        (void)strbuf_addch(out, '\n');
+}
+
 static void print_notes(const char *title, const struct plan_notes *notes, struct strbuf *out)
 {
     if (!notes->n)
@@ -86,6 +107,8 @@ void plan_print(const struct plan *p, const struct event *e, struct strbuf *out)
     print_head(p, e, out);
     if (p->tags.n)
         print_tags(p, out);
+    print_signers(&p->signers, out);
+    print_mirrors(&p->mirrors, out);
     print_notes("refused", &p->refused, out);
     print_notes("skipped", &p->skipped, out);
     print_notes("cleaned up afterwards", &p->cleaned, out);
@@ -108,6 +131,14 @@ static struct js *notes_to_json(const struct plan_notes *notes)
     return list;
 }
 
+static struct js *names_to_json(const struct str_list *names)
+{
+    struct js *list = js_array();
+    for (size_t i = 0; i < names->n; i++)
+        js_push_str(list, names->at[i]);
+    return list;
+}
+
 static struct js *tags_to_json(const struct plan_tags *tags)
 {
     struct js *list = js_array();
@@ -120,6 +151,22 @@ static struct js *tags_to_json(const struct plan_tags *tags)
         js_put_str(item, "tag", t->tag);
         js_put_str(item, "context", t->image->context.text);
         js_put_bool(item, "immutable", t->immutable);
+        js_push(list, item);
+    }
+    return list;
+}
+
+static struct js *mirrors_to_json(const struct mirror_entries *mirrors, struct arena *a)
+{
+    struct js *list = js_array();
+    list_each (const struct mirror_entry, e, mirrors) {
+        struct js *item = js_object(), *targets = js_array();
+        list_each (const struct mirror_target, t, &e->targets)
+            js_push_str(targets, arena_printf(a, "%s/%s", t->host, t->name));
+        js_put_str(item, "source", mirror_source(e, a));
+        js_put(item, "targets", targets);
+        js_put_str(item, "tag", e->item->dest_tag);
+        js_put_bool(item, "anonymous", e->anonymous);
         js_push(list, item);
     }
     return list;
@@ -141,6 +188,8 @@ const char *plan_to_json(const struct plan *p, const struct event *e, struct are
     js_put_str(root, "commit", e->list_commit);
     js_put_bool(root, "shadow", p->shadow);
     js_put(root, "tags", tags_to_json(&p->tags));
+    js_put(root, "mirrors", mirrors_to_json(&p->mirrors, a));
+    js_put(root, "require_signature", names_to_json(&p->signers));
     js_put(root, "refused", notes_to_json(&p->refused));
     js_put(root, "skipped", notes_to_json(&p->skipped));
     js_put(root, "cleaned", notes_to_json(&p->cleaned));

@@ -34,3 +34,9 @@ bool policy_tag_is_immutable(const struct policy_project *p, const char *tag)
 {
     return policy_matches(&p->immutable, tag, false);
 }
+
+bool policy_may_read(const struct policy_project *p, const char *repository)
+{
+    const struct pattern_list *list = p->may_read_given ? &p->may_read : &p->may_publish;
+    return policy_matches(list, repository, false);
+}

@@ -151,6 +151,11 @@ bool js_is_array(const struct js *v)
     return json_is_array(unwrap(v));
 }
 
+bool js_is_null(const struct js *v)
+{
+    return json_is_null(unwrap(v));
+}
+
 size_t js_len(const struct js *v)
 {
     return json_array_size(unwrap(v));
@@ -288,6 +293,11 @@ char *js_dump(const struct js *v, struct arena *a)
 char *js_pretty(const struct js *v, struct arena *a)
 {
     return js_write(v, JSON_INDENT(2), a);
+}
+
+const struct js *js_member(const struct js *object, const char *name)
+{
+    return wrap(json_object_get(unwrap(object), name));
 }
 
 const char *js_member_str(const struct js *object, const char *name)

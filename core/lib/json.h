@@ -29,13 +29,16 @@ bool js_bool(const struct js *v, const char *path); /* only the literal true is 
 /* A string, or an integer written as text (Gerrit and old versions of it differ); NULL else. */
 const char *js_text(const struct js *v, const char *path, struct arena *a);
 
-/* A string member by its whole name, dots included; NULL when absent or no string. */
+/* A member by its whole name, dots included; NULL when absent. And the same for a string; NULL also
+ * when it is none. */
+const struct js *js_member(const struct js *object, const char *name);
 const char *js_member_str(const struct js *object, const char *name);
 
 bool js_is_object(const struct js *v);
 bool js_is_array(const struct js *v);
-size_t js_len(const struct js *v);                    /* of an array, else 0 */
-const struct js *js_at(const struct js *v, size_t i); /* of an array */
+bool js_is_null(const struct js *v); /* the literal null, which is there; not a NULL pointer */
+size_t js_len(const struct js *v);   /* of an array, else 0 */
+const struct js *js_at(const struct js *v, size_t i);                       /* of an array */
 size_t js_keys(const struct js *v, struct arena *a, struct str_list *keys); /* of an object */
 
 /* Building. The parent takes ownership of a child; a NULL string is left out. */

@@ -211,12 +211,109 @@ static void test_long(void **state)
     assert_true(strlen(err.text) < 300);
 }
 
+static void test_transport(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *default_host;
+        const char *host, *name, *tag; /* a registry's */
+        const char *path, *ref_name;   /* a layout's */
+    } good[] = {
+        {"docker://r.io/team/app:v1", NULL, "r.io", "team/app", "v1", NULL, NULL},
+        {"docker://docker.io/debian", NULL, "docker.io", "library/debian", NULL, NULL, NULL},
+        {"r.io:5000/app:v1", NULL, "r.io:5000", "app", "v1", NULL, NULL},
+        {"docker:5000/app", NULL, "docker:5000", "app", NULL, NULL, NULL},
+        {"app:v1", "r.io", "r.io", "app", "v1", NULL, NULL},
+        {"dir:v1", "r.io", "r.io", "dir", "v1", NULL, NULL},
+        {"oci:/var/lib/x", NULL, NULL, NULL, NULL, "/var/lib/x", NULL},
+        {"oci:out", NULL, NULL, NULL, NULL, "out", NULL},
+        {"oci:./out/", NULL, NULL, NULL, NULL, "./out/", NULL},
+        {"oci:out:v1.2_3-x+y", NULL, NULL, NULL, NULL, "out", "v1.2_3-x+y"},
+        {"oci:a:b:c", NULL, NULL, NULL, NULL, "a:b", "c"},
+        {"oci:a:b/c", NULL, NULL, NULL, NULL, "a:b/c", NULL},
+        {"oci:a:b__c.", NULL, NULL, NULL, NULL, "a", "b__c."},
+        {"oci:a:-b", NULL, NULL, NULL, NULL, "a:-b", NULL},
+        {"oci:a b:c", NULL, NULL, NULL, NULL, "a b", "c"},
+        {"oci:/x@y:v1", NULL, NULL, NULL, NULL, "/x@y", "v1"},
+    };
+    static const struct {
+        const char *text, *default_host, *says;
+    } bad[] = {
+        {"", NULL, "empty"},
+        {"oci:", NULL, "path"},
+        {"oci::v1", NULL, "path"},
+        {"oci:x:", NULL, "missing"},
+        {"oci:x@sha256:" HEX64, NULL, "digest"},
+        {"oci:x:v1@sha256:" HEX64, NULL, "digest"},
+        {"oci:x\ny", NULL, "control"},
+        {"docker://", NULL, "empty"},
+        {"docker://app", NULL, "host"},
+        {"docker:r.io/app", NULL, "what is known"},
+        {"docker-daemon:app:v1", NULL, "what is known"},
+        {"docker-daemon:app:v1", "r.io", "what is known"},
+        {"containers-storage:r.io/app", NULL, "what is known"},
+        {"dir:/x", NULL, "what is known"},
+        {"oci-archive:x.tar", NULL, "what is known"},
+        {"https://r.io/app", NULL, "what is known"},
+        {"http://r.io/app", "r.io", "what is known"},
+        {"oras://r.io/app", NULL, "what is known"},
+        {"docker://docker://r.io/app", NULL, "host name"},
+        {"OCI:x", NULL, "host"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct err err = ERR_INIT;
+        struct imageref_place p;
+        print_message("%s\n", good[i].text);
+        assert_int_equal(imageref_parse_transport(good[i].text, good[i].default_host, &a, &p, &err),
+                         0);
+        assert_int_equal(p.kind, good[i].path ? IMAGEREF_LAYOUT : IMAGEREF_REGISTRY);
+        assert_true(str_eq(p.ref.host, good[i].host) && str_eq(p.ref.name, good[i].name));
+        assert_true(str_eq(p.ref.tag, good[i].tag));
+        assert_true(str_eq(p.path, good[i].path) && str_eq(p.ref_name, good[i].ref_name));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct err err = ERR_INIT;
+        struct imageref_place p = {.path = "untouched"};
+        assert_int_equal(imageref_parse_transport(bad[i].text, bad[i].default_host, &a, &p, &err),
+                         -1);
+        print_message("%s\n", err.text);
+        assert_int_equal(err.kind, ERR_CONFIG);
+        assert_non_null(strstr(err.text, bad[i].says));
+        assert_null(strpbrk(err.text, "\r\n"));
+        assert_string_equal(p.path, "untouched");
+    }
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct imageref_place p;
+    char *huge = arena_alloc(&a, 100001);
+    memset(huge, 'a', 100000);
+    memcpy(huge, "oci:", 4);
+    assert_int_equal(imageref_parse_transport(huge, NULL, &a, &p, NULL), -1);
+}
+
+static void test_digest_tags(void **state)
+{
+    (void)state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    assert_string_equal(imageref_fallback_tag("sha256:" HEX64, &a), "sha256-" HEX64);
+    assert_string_equal(imageref_fallback_tag("sha512:" HEX64 HEX64, &a), "sha512-" HEX64);
+    assert_string_equal(imageref_cosign_tag("sha256:" HEX64, "sig", &a), "sha256-" HEX64 ".sig");
+    assert_string_equal(imageref_cosign_tag("sha256:" HEX64, "sbom", &a), "sha256-" HEX64 ".sbom");
+    assert_null(imageref_cosign_tag("sha512:" HEX64 HEX64, "sig", &a));
+    assert_null(imageref_cosign_tag("sha256:12", "sig", &a));
+    assert_null(imageref_cosign_tag(NULL, "sig", &a));
+    assert_null(imageref_fallback_tag("latest", &a));
+    assert_null(imageref_fallback_tag(NULL, &a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),   cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_digests), cmocka_unit_test(test_change_tags),
-        cmocka_unit_test(test_parse),   cmocka_unit_test(test_long),
+        cmocka_unit_test(test_parts),     cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_digests),   cmocka_unit_test(test_change_tags),
+        cmocka_unit_test(test_parse),     cmocka_unit_test(test_long),
+        cmocka_unit_test(test_transport), cmocka_unit_test(test_digest_tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,63 +1,16 @@
-#include "core/lib/http.h"
+#include "core/lib/http_internal.h"
 
-#include "core/base/limits.h"
-#include "core/base/log.h"
-#include "core/base/str.h"
-#include "core/base/strbuf.h"
+#include "core/os/clock.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "version.h"
 
-/* How much of a refusal is read and thrown away to keep its connection. */
-#define REFUSAL_DRAINED MIB(1)
-#define LOW_SPEED_S 30L
-#define CA_CACHE_S 60L
 #define LOOP_WAIT_MS 30000
-#define HTTP_BUFFER 8192L /* of each handle; answers are small, and gathered elsewhere */
-
-/* Callers of one http_all wait here; guarded by the client's lock. */
-struct batch {
-    pthread_cond_t done;
-    size_t left;
-};
-
-/* One call on its way. The loop thread owns it from the queue until the batch is told. */
-struct job {
-    struct http_call *call;
-    struct batch *batch;
-    struct job *next;
-    const char *ca_file;
-    CURL *easy;
-    struct curl_slist *lines;
-    struct strbuf headers; /* "name NUL value NUL" for each */
-    struct strbuf body;
-    size_t drained;
-    bool too_large;
-    bool headers_too_large;
-    bool cut;
-    long status;
-    CURLcode result;
-    char detail[CURL_ERROR_SIZE];
-};
-
-struct http_client {
-    pthread_mutex_t lock; /* guards first, last, stop and every batch */
-    struct job *first, *last;
-    bool stop;
-    struct job *waiting, **waiting_end; /* only the loop thread touches these three */
-    size_t active;
-    CURLM *multi;
-    CURL *idle[LIMIT_HTTP_IDLE]; /* only the loop thread touches these */
-    size_t idle_n;
-    char *user_agent;
-    char *ca_file;
-    pthread_t thread;
-};
+#define LOOK_MS_MIN 10 /* between two looks for streams that stall */
+#define LOOK_MS_MAX 1000
 
 static void curl_start(void)
 {
@@ -65,248 +18,253 @@ static void curl_start(void)
         abort();
 }
 
-/* --- callbacks of one transfer, in the loop thread ----------------------------------------------
+static int64_t stall_of(const struct http_flight *f)
+{
+    return f->call->stall_ms > 0 ? f->call->stall_ms : LIMIT_STALL_MS;
+}
+
+/* How often to look for bytes that moved: a stall is seen that much later than it could be. */
+static int64_t look_after(const struct http_flight *f)
+{
+    int64_t ms = stall_of(f) / 8;
+    return ms < LOOK_MS_MIN ? LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
+}
+
+/* --- flights of the loop ------------------------------------------------------------------------
  */
 
-static size_t on_header(char *data, size_t size, size_t count, void *user)
-{
-    struct job *job = user;
-    size_t len = size * count;
-    if (len > 5 && memcmp(data, "HTTP/", 5) == 0) {
-        strbuf_reset(&job->headers); /* an interim answer came before */
-        return len;
-    }
-    const char *colon = memchr(data, ':', len);
-    if (!colon || colon == data)
-        return len;
-    const char *value = colon + 1, *end = data + len;
-    while (value < end && (*value == ' ' || *value == '\t'))
-        value++;
-    while (end > value && strchr("\r\n \t", end[-1]))
-        end--;
-    (void)strbuf_add(&job->headers, data, (size_t)(colon - data));
-    (void)strbuf_addch(&job->headers, '\0');
-    (void)strbuf_add(&job->headers, value, (size_t)(end - value));
-    (void)strbuf_addch(&job->headers, '\0');
-    job->headers_too_large = job->headers.full;
-    return job->headers.full ? 0 : len;
-}
-
-/* Keeps the head of a refusal's text and drains the rest. */
-static size_t add_refusal(struct job *job, const char *data, size_t len)
-{
-    size_t room = job->body.len < LIMIT_ERROR_BODY ? LIMIT_ERROR_BODY - job->body.len : 0;
-    size_t kept = len < room ? len : room;
-    job->body.max = LIMIT_ERROR_BODY;
-    (void)strbuf_add(&job->body, data, kept);
-    job->drained += len - kept;
-    job->cut = job->drained > REFUSAL_DRAINED;
-    return job->cut ? 0 : len;
-}
-
-static size_t on_body(char *data, size_t size, size_t count, void *user)
-{
-    struct job *job = user;
-    size_t len = size * count;
-    long status = 0;
-    (void)curl_easy_getinfo(job->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status >= 400)
-        return add_refusal(job, data, len);
-    if (strbuf_add(&job->body, data, len) == 0)
-        return len;
-    job->too_large = true;
-    return 0;
-}
-
-/* curl 7.88 opens sockets that children would inherit. */
-static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    (void)user;
-    (void)purpose;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-/* --- setting up and finishing a transfer, in the loop thread ------------------------------------
- */
-
-static bool method_is(const struct job *job, const char *method)
-{
-    return str_eq(job->call->req.method, method);
-}
-
-static void set_headers(struct job *job)
-{
-    const struct http_headers *headers = &job->call->req.headers;
-    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
-    for (size_t i = 0; i < headers->n; i++) {
-        const struct http_header *h = &headers->at[i];
-        const char *line = *h->value ? arena_printf(&scratch, "%s: %s", h->name, h->value)
-                                     : arena_printf(&scratch, "%s;", h->name);
-        job->lines = curl_slist_append(job->lines, line);
-    }
-    job->lines = curl_slist_append(job->lines, "Expect:");
-    if (!http_header(headers, "Content-Type"))
-        job->lines = curl_slist_append(job->lines, "Content-Type:");
-    curl_easy_setopt(job->easy, CURLOPT_HTTPHEADER, job->lines);
-}
-
-static void set_method(struct job *job)
-{
-    const struct http_req *req = &job->call->req;
-    CURL *e = job->easy;
-    if (method_is(job, "HEAD")) {
-        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-        return;
-    }
-    if (method_is(job, "GET") && !req->body) {
-        curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
-        return;
-    }
-    /* Every other method sends its exact length, also when that is 0: some registries insist. */
-    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
-    curl_easy_setopt(e, CURLOPT_POSTFIELDS, req->body_len ? req->body : "");
-    curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, req->method);
-}
-
-static void set_trust(struct job *job)
-{
-    CURL *e = job->easy;
-    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_S);
-    if (job->ca_file) {
-        /* An authority that the operator names stands in the place of the system's. */
-        curl_easy_setopt(e, CURLOPT_CAINFO, job->ca_file);
-        curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-    }
-}
-
-static void set_manners(const struct http_client *c, struct job *job)
-{
-    CURL *e = job->easy;
-    int64_t timeout = job->call->timeout_ms > 0 ? job->call->timeout_ms : LIMIT_REQUEST_MS;
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)LIMIT_CONNECT_MS);
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)timeout);
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_S);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, HTTP_BUFFER);
-}
-
-static void job_start(struct http_client *c, struct job *job)
+static void fly(struct http_client *c, struct http_flight *f)
 {
     CURL *e = c->idle_n ? c->idle[--c->idle_n] : curl_easy_init();
     if (!e)
         abort();
-    job->easy = e;
-    curl_easy_setopt(e, CURLOPT_URL, job->call->req.url);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, job);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, job->detail);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, job);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, job);
-    set_manners(c, job);
-    set_trust(job);
-    set_method(job);
-    set_headers(job);
+    if (f->streaming) {
+        f->still_since = clock_monotonic_ms();
+        if (c->streams++ == 0 || c->look_at > f->still_since + look_after(f))
+            c->look_at = f->still_since + look_after(f);
+    } else {
+        c->active++;
+        c->busy[f->lane]++;
+    }
+    f->prev = NULL;
+    f->next = c->flying;
+    if (c->flying)
+        c->flying->prev = f;
+    c->flying = f;
+    http_transfer_begin(c, f, e);
     if (curl_multi_add_handle(c->multi, e) != CURLM_OK)
         abort();
 }
 
-static void job_finish(struct http_client *c, struct job *job, CURLcode result)
+/* From here on the flight is the caller's. */
+static void tell(struct http_client *c, struct http_flight *f)
 {
-    CURL *e = job->easy;
-    c->active--;
-    job->result = job->cut ? CURLE_OK : result;
-    (void)curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &job->status);
+    (void)pthread_mutex_lock(&c->lock);
+    f->done = true;
+    if (f->waiter && f->waiter->left && --f->waiter->left == 0)
+        (void)pthread_cond_signal(&f->waiter->done);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+static void finish(struct http_client *c, struct http_flight *f, CURLcode result)
+{
+    CURL *e = f->easy;
+    *(f->prev ? &f->prev->next : &c->flying) = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    if (f->streaming) {
+        c->streams--;
+    } else {
+        c->active--;
+        c->busy[f->lane]--;
+        c->rescan = true;
+    }
     (void)curl_multi_remove_handle(c->multi, e);
-    /* A reset forgets the request, its credentials included, and keeps TLS sessions. */
-    curl_easy_reset(e);
-    curl_slist_free_all(job->lines);
-    job->lines = NULL;
-    job->easy = NULL;
+    http_transfer_end(f, result);
     if (c->idle_n < ARRAY_LEN(c->idle))
         c->idle[c->idle_n++] = e;
     else
         curl_easy_cleanup(e);
-    (void)pthread_mutex_lock(&c->lock);
-    if (--job->batch->left == 0)
-        (void)pthread_cond_signal(&job->batch->done);
-    (void)pthread_mutex_unlock(&c->lock);
+    tell(c, f);
 }
 
-static bool take_queue(struct http_client *c, struct job **jobs)
+static void finish_with(struct http_client *c, struct http_flight *f, enum flight_end end)
 {
-    (void)pthread_mutex_lock(&c->lock);
-    *jobs = c->first;
-    c->first = c->last = NULL;
-    bool stop = c->stop;
-    (void)pthread_mutex_unlock(&c->lock);
-    return !stop;
+    f->end = end;
+    finish(c, f, CURLE_ABORTED_BY_CALLBACK);
 }
 
 static void reap(struct http_client *c)
 {
     int left;
     for (CURLMsg *msg; (msg = curl_multi_info_read(c->multi, &left));) {
-        struct job *job = NULL;
+        struct http_flight *f = NULL;
         if (msg->msg != CURLMSG_DONE)
             continue;
         CURLcode result = msg->data.result;
-        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&job);
-        job_finish(c, job, result);
+        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&f);
+        finish(c, f, result);
     }
 }
 
-/* A handle holds buffers, so a large batch gets only so many at a time. */
-static void start_waiting(struct http_client *c)
+/* --- those that wait ----------------------------------------------------------------------------
+ */
+
+static bool take_queue(struct http_client *c)
 {
-    while (c->waiting && c->active < LIMIT_HTTP_ACTIVE) {
-        struct job *job = c->waiting;
-        c->waiting = job->next;
-        if (!c->waiting)
-            c->waiting_end = &c->waiting;
-        c->active++;
-        job_start(c, job);
+    (void)pthread_mutex_lock(&c->lock);
+    struct http_flight *flights = c->first;
+    c->first = c->last = NULL;
+    bool stop = c->stop;
+    (void)pthread_mutex_unlock(&c->lock);
+    *c->waiting_end = flights;
+    for (struct http_flight *f; (f = *c->waiting_end); c->waiting_end = &f->next) {
+        c->rescan = true;
+        if (atomic_load(&f->abandon))
+            atomic_store(&c->attention, true); /* which was looked at before it was here */
     }
+    return !stop;
+}
+
+static bool has_room(const struct http_client *c, const struct http_flight *f)
+{
+    return f->streaming ||
+           (c->active < LIMIT_HTTP_ACTIVE && c->busy[f->lane] < LIMIT_HOST_CONNECTIONS);
+}
+
+/* A handle holds buffers, so a large batch gets only so many at a time. curl's own limits would
+ * also count streams, and have those that sleep wait for one that is not let in. */
+static bool start_waiting(struct http_client *c)
+{
+    bool started = false;
+    if (!c->rescan)
+        return false;
+    c->rescan = false;
+    c->waiting_end = &c->waiting;
+    for (struct http_flight *f; (f = *c->waiting_end);) {
+        if (!has_room(c, f)) {
+            c->waiting_end = &f->next;
+            continue;
+        }
+        *c->waiting_end = f->next;
+        fly(c, f);
+        started = true;
+    }
+    return started;
+}
+
+static void drop_abandoned(struct http_client *c)
+{
+    c->waiting_end = &c->waiting;
+    for (struct http_flight *f; (f = *c->waiting_end);) {
+        if (!atomic_load(&f->abandon)) {
+            c->waiting_end = &f->next;
+            continue;
+        }
+        *c->waiting_end = f->next;
+        f->end = END_ABANDONED;
+        f->result = CURLE_ABORTED_BY_CALLBACK;
+        tell(c, f);
+    }
+}
+
+/* --- those that fly -----------------------------------------------------------------------------
+ */
+
+static bool awaken(struct http_client *c, struct http_flight *f)
+{
+    if (!f->starved && !f->clogged)
+        return false;
+    f->starved = f->clogged = false;
+    f->still_since = clock_monotonic_ms();
+    /* This offers the sink what it refused; its next answer may end the flight. */
+    CURLcode result = curl_easy_pause(f->easy, CURLPAUSE_CONT);
+    if (result != CURLE_OK)
+        finish(c, f, result);
+    return true;
+}
+
+/* Does what others want of flights: returns true when one was set going. A flag that is taken
+ * back here before its flight falls asleep is not lost: source and sink are asked after that, and
+ * see what happened before it was set. */
+static bool attend(struct http_client *c)
+{
+    bool awoken = false;
+    if (!atomic_exchange(&c->attention, false))
+        return false;
+    drop_abandoned(c);
+    for (struct http_flight *f = c->flying, *next; f; f = next) {
+        next = f->next;
+        if (atomic_load(&f->abandon))
+            finish_with(c, f, END_ABANDONED);
+        else if (atomic_exchange(&f->resume, false) && awaken(c, f))
+            awoken = true;
+    }
+    return awoken;
+}
+
+/* Ends streams in which nothing moves though nobody sleeps. Returns after how many milliseconds to
+ * look again. */
+static int look_for_stalled(struct http_client *c)
+{
+    if (!c->streams)
+        return LOOP_WAIT_MS;
+    int64_t now = clock_monotonic_ms(), nearest = LOOK_MS_MAX;
+    if (now < c->look_at)
+        return (int)(c->look_at - now);
+    for (struct http_flight *f = c->flying, *next; f; f = next) {
+        next = f->next;
+        if (!f->streaming)
+            continue;
+        int64_t moved = http_transfer_moved(f);
+        if (f->starved || f->clogged || moved != f->moved)
+            f->still_since = now;
+        f->moved = moved;
+        if (now - f->still_since >= stall_of(f))
+            finish_with(c, f, END_STALLED);
+        else if (look_after(f) < nearest)
+            nearest = look_after(f);
+    }
+    c->look_at = now + nearest;
+    return (int)nearest;
 }
 
 static void *loop(void *user)
 {
     struct http_client *c = user;
-    struct job *jobs;
     c->waiting_end = &c->waiting;
-    while (take_queue(c, &jobs)) {
-        *c->waiting_end = jobs;
-        while (*c->waiting_end)
-            c->waiting_end = &(*c->waiting_end)->next;
-        start_waiting(c);
+    while (take_queue(c)) {
+        (void)start_waiting(c);
         int running;
         if (curl_multi_perform(c->multi, &running) != CURLM_OK)
             abort();
         reap(c);
-        if (c->waiting && c->active < LIMIT_HTTP_ACTIVE)
+        bool awoken = attend(c);
+        int patience = look_for_stalled(c);
+        if (start_waiting(c) || awoken)
             continue;
-        if (curl_multi_poll(c->multi, NULL, 0, LOOP_WAIT_MS, NULL) != CURLM_OK)
+        if (curl_multi_poll(c->multi, NULL, 0, patience, NULL) != CURLM_OK)
             abort();
     }
     return NULL;
 }
 
-/* --- the caller's side --------------------------------------------------------------------------
+/* --- the client ---------------------------------------------------------------------------------
  */
+
+void http_enqueue(struct http_client *c, struct http_flight *f)
+{
+    if (c->last)
+        c->last->next = f;
+    else
+        c->first = f;
+    c->last = f;
+}
+
+void http_wake(const struct http_client *c)
+{
+    (void)curl_multi_wakeup(c->multi);
+}
 
 static void client_destroy(struct http_client *c)
 {
@@ -336,7 +294,6 @@ struct http_client *http_client_new(const struct http_client_opts *opts, struct 
     c->multi = curl_multi_init();
     if (!c->multi)
         abort();
-    curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)LIMIT_HOST_CONNECTIONS);
     curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)LIMIT_HTTP_IDLE);
     /* Signals are for the program's own threads. */
     sigset_t all, before;
@@ -361,132 +318,4 @@ void http_client_free(struct http_client *c)
     (void)curl_multi_wakeup(c->multi);
     (void)pthread_join(c->thread, NULL);
     client_destroy(c);
-}
-
-/* Everything that is not listed is the network's doing and may pass. */
-static enum err_kind result_kind(CURLcode result)
-{
-    static const struct {
-        CURLcode result;
-        enum err_kind kind;
-    } kinds[] = {
-        {CURLE_PEER_FAILED_VERIFICATION, ERR_CONFIG},
-        {CURLE_SSL_CACERT_BADFILE, ERR_CONFIG},
-        {CURLE_SSL_ISSUER_ERROR, ERR_CONFIG},
-        {CURLE_SSL_CIPHER, ERR_CONFIG},
-        {CURLE_SSL_INVALIDCERTSTATUS, ERR_CONFIG},
-        {CURLE_SSL_PINNEDPUBKEYNOTMATCH, ERR_CONFIG},
-        {CURLE_URL_MALFORMAT, ERR_BUG},
-        {CURLE_BAD_FUNCTION_ARGUMENT, ERR_BUG},
-        {CURLE_UNKNOWN_OPTION, ERR_BUG},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (kinds[i].result == result)
-            return kinds[i].kind;
-    return ERR_TEMP;
-}
-
-static void set_failure(const struct job *job, struct http_call *call)
-{
-    char url[HTTP_SHOWN_URL];
-    enum err_kind kind = result_kind(job->result);
-    http_shown_url(call->req.url, url);
-    call->failed = true;
-    if (job->too_large)
-        (void)err_set(&call->err, ERR_PERM, 0, "%s: the answer exceeds %zu bytes", url,
-                      call->max_body);
-    else if (job->headers_too_large)
-        (void)err_set(&call->err, ERR_PERM, 0, "%s: the answer's headers exceed %zu bytes", url,
-                      LIMIT_HTTP_HEADERS);
-    else
-        (void)err_set(&call->err, kind, 0, "%s: %s%s%s", url,
-                      *job->detail ? job->detail : curl_easy_strerror(job->result),
-                      kind != ERR_CONFIG ? ""
-                      : job->ca_file     ? "; its authority is not in ca_file "
-                                         : "; name its authority's certificate in ca_file",
-                      kind == ERR_CONFIG && job->ca_file ? job->ca_file : "");
-    for (char *p = call->err.text; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 127)
-            *p = ' ';
-    (void)log_redact(call->err.text);
-}
-
-/* Copies the loop thread's findings to the caller's arena. */
-static void collect(struct job *job, struct arena *a, struct http_call *call)
-{
-    call->resp = (struct http_resp){.body = ""};
-    if (job->result != CURLE_OK) {
-        set_failure(job, call);
-    } else {
-        call->resp.status = (int)job->status;
-        call->resp.body = strbuf_to_arena(&job->body, a);
-        call->resp.body_len = job->body.len;
-        const char *p = job->headers.buf, *end = p + job->headers.len;
-        while (p < end) {
-            const char *value = p + strlen(p) + 1;
-            http_header_add(a, &call->resp.headers, p, value);
-            p = value + strlen(value) + 1;
-        }
-    }
-    strbuf_release(&job->body);
-    strbuf_release(&job->headers);
-}
-
-static void enqueue(struct http_client *c, struct job *job)
-{
-    if (c->last)
-        c->last->next = job;
-    else
-        c->first = job;
-    c->last = job;
-}
-
-size_t http_all(struct http_client *c, struct arena *a, struct http_call *calls, size_t n)
-{
-    struct batch batch = {.done = PTHREAD_COND_INITIALIZER};
-    struct job *jobs CLEANUP(cleanup_free) = xcalloc(n, sizeof *jobs);
-    size_t failed = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *fault = http_call_fault(&calls[i]);
-        calls[i].failed = fault != NULL;
-        if (fault) {
-            char url[HTTP_SHOWN_URL];
-            http_shown_url(calls[i].req.url, url);
-            calls[i].resp = (struct http_resp){.body = ""};
-            (void)err_set(&calls[i].err, ERR_BUG, 0, "request to %s: %s", url, fault);
-            continue;
-        }
-        jobs[i] = (struct job){.call = &calls[i],
-                               .batch = &batch,
-                               .ca_file = calls[i].ca_file ? calls[i].ca_file : c->ca_file,
-                               .headers = STRBUF_INIT(LIMIT_HTTP_HEADERS),
-                               .body = STRBUF_INIT(calls[i].max_body)};
-    }
-    (void)pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < n; i++)
-        if (jobs[i].call) {
-            enqueue(c, &jobs[i]);
-            batch.left++;
-        }
-    if (batch.left)
-        (void)curl_multi_wakeup(c->multi);
-    while (batch.left)
-        (void)pthread_cond_wait(&batch.done, &c->lock);
-    (void)pthread_mutex_unlock(&c->lock);
-    (void)pthread_cond_destroy(&batch.done);
-    for (size_t i = 0; i < n; i++) {
-        if (jobs[i].call)
-            collect(&jobs[i], a, &calls[i]);
-        failed += calls[i].failed;
-    }
-    return failed;
-}
-
-int http_do(struct http_client *c, struct arena *a, struct http_call *call, struct err *err)
-{
-    if (http_all(c, a, call, 1) == 0)
-        return 0;
-    if (err)
-        *err = call->err;
-    return -1;
 }

@@ -2,6 +2,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/lib/http_internal.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -112,6 +113,20 @@ static bool ipv6_is_private(const struct in6_addr *address)
     return words[0] >> 29 != 1;
 }
 
+bool http_address_is_private(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in four;
+        memcpy(&four, address, sizeof four);
+        return ipv4_is_private(ntohl(four.sin_addr.s_addr));
+    }
+    struct sockaddr_in6 six;
+    if (address->sa_family != AF_INET6)
+        return true;
+    memcpy(&six, (const void *)address, sizeof six);
+    return ipv6_is_private(&six.sin6_addr);
+}
+
 bool http_host_is_private(struct arena *a, const char *url)
 {
     CURLU *u CLEANUP(cleanup_url) = url_parse(url);
@@ -164,6 +179,12 @@ const char *http_call_fault(const struct http_call *call)
         return "the method is malformed";
     if (!http_origin(&scratch, req->url))
         return "the URL is malformed";
+    if (call->source && (!call->source->read || req->body))
+        return "a source stands beside a body, or can't be read";
+    if (call->source && (str_eq(req->method, "GET") || str_eq(req->method, "HEAD")))
+        return "its method takes no body";
+    if (call->sink && !call->sink->write)
+        return "the sink takes nothing";
     for (size_t i = 0; i < req->headers.n; i++) {
         const struct http_header *h = &req->headers.at[i];
         if (str_empty(h->name) || strpbrk(h->name, "\r\n: ;") || strpbrk(h->value, "\r\n"))

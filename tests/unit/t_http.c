@@ -395,20 +395,21 @@ static void test_tls(void **state)
     assert_int_equal(http_do(f->http, &a, &call, &err), -1);
     assert_int_equal(err.kind, ERR_CONFIG);
     assert_non_null(strstr(err.text, "ca_file"));
-    call.ca_file = cert;
+    call.via.ca_file = cert;
     assert_int_equal(http_do(f->http, &a, &call, &err), 0);
     assert_int_equal(call.resp.status, 200);
     /* The trust is the call's own: a warm connection is no short cut around it. */
-    call.ca_file = NULL;
+    call.via.ca_file = NULL;
     assert_int_equal(http_do(f->http, &a, &call, &err), -1);
     assert_int_equal(err.kind, ERR_CONFIG);
-    call.ca_file = cert;
+    call.via.ca_file = cert;
     call.req.url = arena_printf(&a, "https://localhost:%d/echo", tls.port); /* not in the SAN */
     assert_int_equal(http_do(f->http, &a, &call, &err), -1);
     assert_int_equal(err.kind, ERR_CONFIG);
     call.req.url = arena_printf(&a, "https://%s/echo", f->fake.host); /* speaks plain HTTP */
     assert_int_equal(http_do(f->http, &a, &call, &err), -1);
-    assert_int_equal(err.kind, ERR_TEMP);
+    assert_int_equal(err.kind, ERR_CONFIG);
+    assert_non_null(strstr(err.text, "plain_http"));
     const struct http_client_opts missing = {.ca_file = "/nonexistent/ca.pem"};
     assert_null(http_client_new(&missing, &err));
     assert_int_equal(err.kind, ERR_CONFIG);

@@ -1,11 +1,9 @@
 #include "core/registry/auth.h"
 
 #include "core/base/limits.h"
-#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/domain/challenge.h"
 #include "core/lib/crypt.h"
-#include "core/lib/json.h"
 #include "core/os/clock.h"
 
 /* Registries whose token service is known to live elsewhere under the same roof. */
@@ -17,49 +15,93 @@ static const struct {
     {"registry.gitlab.com", "https://gitlab.com"},
 };
 
-/* What is asked of a token service; the next row when one is refused. */
-static const char *const rights[] = {"pull,push,delete", "pull,push", "pull"};
-
 static bool same_text(const char *a, const char *b)
 {
     return a && b && crypt_equal_text(a, b);
 }
 
-static const char *basic_header(const struct registry_conf *conf, struct arena *a)
+/* What the operator wrote himself. A user "<token>" is docker's way to say "refresh token". */
+static void conf_credential(struct registry *r, struct arena *a, const struct registry_conf *conf,
+                            struct credential *out)
 {
+    out->origin = arena_printf(a, "registries.%s", conf->host);
+    if (!str_eq(conf->username, "<token>")) {
+        out->username = conf->username;
+        out->password = conf->password ? conf->password : "";
+        return;
+    }
+    const char *replaced = credentials_replaced(r->credentials, out->origin, a);
+    out->identity_token = replaced ? replaced : conf->password;
+}
+
+int auth_credential(struct registry *r, struct arena *a, const struct registry_host *h,
+                    const char *name, struct credential *out, struct err *err)
+{
+    const struct registry_conf *conf = h->conf;
+    *out = (struct credential){0};
+    if (h->anonymous)
+        return 0;
     if (str_empty(conf->username))
+        return credentials_find(r->credentials, conf->credential_helper, conf->host, name, a, out,
+                                err);
+    conf_credential(r, a, conf, out);
+    return 0;
+}
+
+static const char *basic_header(const struct credential *c, struct arena *a)
+{
+    if (str_empty(c->username))
         return NULL;
-    const char *both =
-        arena_printf(a, "%s:%s", conf->username, conf->password ? conf->password : "");
+    const char *both = arena_printf(a, "%s:%s", c->username, c->password ? c->password : "");
     return arena_printf(a, "Basic %s", crypt_base64(a, both, strlen(both)));
 }
 
-/* The token of a repository while it is good, else NULL. Call with the lock held. */
-static const char *good_token(struct registry_host *h, const char *name)
+static bool is_good(const struct registry_token *t)
 {
-    const struct registry_repo *repo = registry_repo(h, name);
-    return repo->token && clock_monotonic_ms() < repo->token_until ? repo->token : NULL;
+    return t->token && clock_monotonic_ms() < t->until;
 }
 
-const char *auth_header(struct registry *r, struct arena *a, struct registry_host *h,
-                        const char *name)
+/* The token for an exchange while it is good, else NULL: its own, or to read one that was asked for
+ * this repository as the source of a mount. Call with the lock held. */
+static const struct registry_token *good_token(const struct exchange *x)
 {
-    const char *out = NULL;
+    const struct registry_token *own = registry_token(x->host, x->name, &x->access);
+    if (is_good(own))
+        return own;
+    for (const struct registry_token *t = x->host->tokens; t && x->access.read_only; t = t->next)
+        if (str_eq(t->with, x->name) && is_good(t))
+            return t;
+    return NULL;
+}
+
+int auth_header(struct registry *r, struct arena *a, struct exchange *x, struct err *err)
+{
+    struct credential c;
+    x->sent = x->origin = NULL;
     registry_lock(r);
-    if (h->auth == AUTH_BASIC) {
-        out = basic_header(h->conf, a);
-    } else if (h->auth == AUTH_BEARER) {
-        const char *token = good_token(h, name);
-        out = token ? arena_printf(a, "Bearer %s", token) : NULL;
+    enum registry_auth auth = x->host->auth;
+    const struct registry_token *token = auth == AUTH_BEARER ? good_token(x) : NULL;
+    if (token) {
+        x->sent = arena_printf(a, "Bearer %s", token->token);
+        x->origin = arena_strdup(a, token->origin);
     }
     registry_unlock(r);
-    return out;
+    if (auth == AUTH_NOT_ASKED || x->sent)
+        return 0;
+    if (auth_credential(r, a, x->host, x->name, &c, err) < 0)
+        return -1;
+    x->origin = c.origin;
+    if (auth == AUTH_BASIC)
+        x->sent = basic_header(&c, a);
+    else if (c.registry_token)
+        x->sent = arena_printf(a, "Bearer %s", c.registry_token);
+    return 0;
 }
 
-bool auth_wants_token(struct registry *r, struct registry_host *h, const char *name)
+bool auth_wants_token(struct registry *r, const struct exchange *x)
 {
     registry_lock(r);
-    bool wants = h->auth == AUTH_BEARER && !good_token(h, name);
+    bool wants = x->host->auth == AUTH_BEARER && !good_token(x);
     registry_unlock(r);
     return wants;
 }
@@ -71,7 +113,13 @@ void auth_forget(struct registry *r, struct registry_host *h)
     registry_unlock(r);
 }
 
-static bool realm_is_allowed(const struct registry_host *h, const char *origin, struct arena *a)
+bool auth_same(const struct exchange *x, const struct exchange *y)
+{
+    return x->host == y->host && str_eq(x->name, y->name) &&
+           str_eq(x->access.with, y->access.with) && x->access.read_only == y->access.read_only;
+}
+
+static bool realm_is_paired(const struct registry_host *h, const char *origin, struct arena *a)
 {
     if (str_eq(origin, http_origin(a, registry_base(h, a))))
         return true;
@@ -85,8 +133,8 @@ static bool realm_is_allowed(const struct registry_host *h, const char *origin, 
     return false;
 }
 
-int auth_check_realm(const struct registry_host *h, const char *realm, struct arena *a,
-                     struct err *err)
+int auth_check_realm(const struct registry_host *h, const char *realm, bool has_credentials,
+                     struct arena *a, bool *paired, struct err *err)
 {
     const char *origin = http_origin(a, realm);
     if (!origin || strpbrk(realm, " \t\r\n"))
@@ -98,7 +146,10 @@ int auth_check_realm(const struct registry_host *h, const char *realm, struct ar
                        "registry %s asks to sign in at %.300s, where credentials would travel in "
                        "the clear: that is never done for a registry that is reached over https",
                        h->conf->host, origin);
-    if (realm_is_allowed(h, origin, a))
+    *paired = realm_is_paired(h, origin, a);
+    /* Without credentials there is nothing to lose but a request into our own network. */
+    if (*paired ||
+        (!has_credentials && str_starts(origin, "https:") && !http_host_is_private(a, realm)))
         return 0;
     return err_set(err, ERR_CONFIG, 0,
                    "registry %s asks to sign in at %.300s, which is another server: if that is "
@@ -120,15 +171,59 @@ static void remember(struct registry_host *h, const struct challenge *c)
     h->service = c->service ? xstrdup(c->service) : NULL;
 }
 
-static int check_challenge(const struct registry_host *h, const struct challenge *c,
-                           struct arena *a, struct err *err)
+static bool is_one_of(const char *text, const char *const *list, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(text, list[i]))
+            return true;
+    return false;
+}
+
+/* What the scope of a challenge wants for the repository beyond what is asked for anyway, as far
+ * as we know those rights; NULL: nothing. Old registries delete only with "*". */
+static const char *wanted_more(const struct exchange *x, const char *scope, struct arena *a)
+{
+    static const char *const rights[] = {"pull", "push", "delete", "*"};
+    if (x->access.read_only || !scope)
+        return NULL;
+    const char *prefix = arena_printf(a, "repository:%s:", x->name);
+    struct str_list scopes = str_split(a, scope, ' ');
+    for (size_t i = 0; i < scopes.n; i++) {
+        const char *text = str_after(scopes.at[i], prefix);
+        struct str_list wanted = str_split(a, text ? text : "", ',');
+        bool known = true, beyond = false;
+        for (size_t k = 0; k < wanted.n; k++) {
+            known = known && is_one_of(wanted.at[k], rights, ARRAY_LEN(rights));
+            beyond = beyond || !is_one_of(wanted.at[k], rights, ARRAY_LEN(rights) - 1);
+        }
+        if (known && beyond)
+            return text;
+    }
+    return NULL;
+}
+
+static void remember_scope(const struct signin *s, const struct challenge *c, struct arena *a)
+{
+    struct registry_token *t = registry_token(s->of->host, s->of->name, &s->of->access);
+    const char *more =
+        str_eq(c->error, "insufficient_scope") ? wanted_more(s->of, c->scope, a) : NULL;
+    if (!more || str_eq(more, t->more))
+        return;
+    free(t->more);
+    t->more = xstrdup(more);
+}
+
+static int check_challenge(const struct registry_host *h, const struct challenge *c,
+                           const struct credential *credential, struct arena *a, struct err *err)
+{
+    bool paired;
+    bool has = credential->identity_token || !str_empty(credential->username);
     if (c->scheme == CHALLENGE_BEARER && str_empty(c->realm))
         return err_set(err, ERR_CONFIG, 0, "registry %s asks for a token without naming a realm",
                        h->conf->host);
     if (c->scheme == CHALLENGE_BEARER)
-        return auth_check_realm(h, c->realm, a, err);
-    if (str_empty(h->conf->username))
+        return credential->registry_token ? 0 : auth_check_realm(h, c->realm, has, a, &paired, err);
+    if (str_empty(credential->username))
         return err_set(err, ERR_CONFIG, 0,
                        "registry %s asks for credentials and none are configured for it",
                        h->conf->host);
@@ -136,19 +231,22 @@ static int check_challenge(const struct registry_host *h, const struct challenge
 }
 
 /* Picks what to answer: the first good Bearer challenge, else the first good Basic one. */
-static enum signin_result choose(struct registry *r, struct arena *a, struct signin *s)
+static enum signin_result choose(struct registry *r, struct arena *a, struct signin *s,
+                                 const struct credential *credential)
 {
     struct challenges all = challenge_parse(s->challenge, a);
     static const enum challenge_scheme order[] = {CHALLENGE_BEARER, CHALLENGE_BASIC};
+    struct registry_host *h = s->of->host;
     bool objected = false;
     for (size_t k = 0; k < ARRAY_LEN(order); k++)
         for (size_t i = 0; i < all.n; i++) {
             if (all.at[i].scheme != order[k])
                 continue;
             struct err why = ERR_INIT;
-            if (check_challenge(s->host, &all.at[i], a, &why) == 0) {
+            if (check_challenge(h, &all.at[i], credential, a, &why) == 0) {
                 registry_lock(r);
-                remember(s->host, &all.at[i]);
+                remember(h, &all.at[i]);
+                remember_scope(s, &all.at[i], a);
                 registry_unlock(r);
                 return SIGNIN_OK;
             }
@@ -159,144 +257,48 @@ static enum signin_result choose(struct registry *r, struct arena *a, struct sig
     return objected ? SIGNIN_FAILED : SIGNIN_REFUSED;
 }
 
-/* A sign-in that needs a token request, and how far down the rights it got. */
-struct token_try {
-    struct signin *signin;
-    const char *realm;
-    const char *service;
-    size_t right;
-    bool done;
-};
+/* Nothing better than what was refused: a helper may say something else the next time. */
+static enum signin_result refused(struct registry *r, const struct credential *c)
+{
+    if (c->origin)
+        credentials_forget(r->credentials, c->origin);
+    return SIGNIN_REFUSED;
+}
 
 /* True when a token has to be fetched; else the result is settled. */
 static bool needs_token(struct registry *r, struct arena *a, struct signin *s, struct token_try *t)
 {
-    s->result = s->challenge ? choose(r, a, s) : SIGNIN_OK;
+    struct registry_host *h = s->of->host;
+    *t = (struct token_try){.signin = s};
+    s->result = SIGNIN_FAILED;
+    s->no_credential = auth_credential(r, a, h, s->of->name, &t->credential, &s->err) < 0;
+    if (s->no_credential)
+        return false;
+    s->result = s->challenge ? choose(r, a, s, &t->credential) : SIGNIN_OK;
     if (s->result != SIGNIN_OK)
         return false;
     registry_lock(r);
-    bool bearer = s->host->auth == AUTH_BEARER;
-    const char *token = bearer ? good_token(s->host, s->name) : NULL;
-    *t = (struct token_try){.signin = s,
-                            .realm = arena_strdup(a, bearer ? s->host->realm : NULL),
-                            .service = arena_strdup(a, bearer ? s->host->service : NULL)};
+    bool bearer = h->auth == AUTH_BEARER;
+    const struct registry_token *token = bearer ? good_token(s->of) : NULL;
+    t->realm = arena_strdup(a, bearer ? h->realm : NULL);
+    t->service = arena_strdup(a, bearer ? h->service : NULL);
+    t->by_get = h->no_token_post;
+    t->more = arena_strdup(a, registry_token(h, s->of->name, &s->of->access)->more);
     /* Another thread may have fetched a better one meanwhile. */
-    bool other = token && !same_text(str_after(s->rejected, "Bearer "), token);
+    bool other = token && !same_text(str_after(s->rejected, "Bearer "), token->token);
     registry_unlock(r);
-    if (!bearer && same_text(s->rejected, basic_header(s->host->conf, a)))
-        s->result = SIGNIN_REFUSED;
-    return bearer && !other;
-}
-
-static const char *token_url(const struct token_try *t, struct arena *a)
-{
-    struct strbuf url CLEANUP_STRBUF = STRBUF_INIT(KIB(16));
-    (void)strbuf_add(&url, t->realm, strcspn(t->realm, "#"));
-    (void)strbuf_addch(&url, strchr(url.buf, '?') ? '&' : '?');
-    if (!str_empty(t->service)) {
-        (void)strbuf_addstr(&url, "service=");
-        str_urlencode(&url, t->service, false);
-        (void)strbuf_addch(&url, '&');
-    }
-    (void)strbuf_addstr(&url, "scope=");
-    const char *scope = arena_printf(a, "repository:%s:%s", t->signin->name, rights[t->right]);
-    str_urlencode(&url, scope, true);
-    return strbuf_to_arena(&url, a);
-}
-
-static bool token_is_sane(const char *token)
-{
-    if (str_empty(token))
+    if (bearer && t->credential.registry_token && !token) {
+        if (same_text(str_after(s->rejected, "Bearer "), t->credential.registry_token))
+            s->result = refused(r, &t->credential);
         return false;
-    for (; *token; token++)
-        if (*token <= ' ' || *token > '~')
-            return false;
-    return true;
-}
-
-static int keep_token(struct registry *r, const struct token_try *t, const struct http_resp *resp,
-                      struct err *err)
-{
-    struct js *doc CLEANUP_JS = js_parse(resp->body, resp->body_len, NULL);
-    const char *token = js_str(doc, "token");
-    if (str_empty(token))
-        token = js_str(doc, "access_token");
-    if (!token_is_sane(token))
-        return err_set(err, ERR_TEMP, resp->status,
-                       "the token service of registry %s answered without a usable token",
-                       t->signin->host->conf->host);
-    int64_t life = js_int(doc, "expires_in", 60);
-    life = life < 1 ? 1 : life > LIMIT_TOKEN_S ? LIMIT_TOKEN_S : life;
-    registry_lock(r);
-    struct registry_repo *repo = registry_repo(t->signin->host, t->signin->name);
-    if (repo->token)
-        crypt_wipe(repo->token, strlen(repo->token));
-    free(repo->token);
-    repo->token = xstrdup(token);
-    repo->token_until = clock_monotonic_ms() + life * 800;
-    registry_unlock(r);
-    return 0;
-}
-
-static void judge(struct registry *r, struct arena *a, struct token_try *t,
-                  const struct http_call *call)
-{
-    struct signin *s = t->signin;
-    int status = call->resp.status;
-    t->done = true;
+    }
+    if (!bearer && same_text(s->rejected, basic_header(&t->credential, a)))
+        s->result = refused(r, &t->credential);
+    if (!bearer || other)
+        return false;
+    bool has = t->credential.identity_token || !str_empty(t->credential.username);
     s->result = SIGNIN_FAILED;
-    if (call->failed) {
-        s->err = call->err;
-        (void)err_wrap(&s->err, "signing in for registry %s", s->host->conf->host);
-        return;
-    }
-    if (status >= 200 && status < 300) {
-        if (keep_token(r, t, &call->resp, &s->err) == 0)
-            s->result = SIGNIN_OK;
-        return;
-    }
-    if (status >= 400 && http_status_kind(status) == ERR_PERM && t->right + 1 < ARRAY_LEN(rights)) {
-        t->right++;
-        t->done = false;
-        return;
-    }
-    (void)err_set(&s->err, status < 400 ? ERR_PERM : http_status_kind(status), status,
-                  "signing in for %s/%s: %.300s answered %d%s", s->host->conf->host, s->name,
-                  http_origin(a, t->realm), status,
-                  status != 401 && status != 403       ? ""
-                  : str_empty(s->host->conf->username) ? "; no credentials are configured for "
-                                                         "that registry"
-                                                       : "; check the credentials of that "
-                                                         "registry");
-    s->err.retry_after = http_retry_after(&call->resp, clock_now_ms() / 1000);
-}
-
-/* One round of token requests for all that are not done; false when none was left. */
-static bool token_round(struct registry *r, struct arena *a, struct token_try *t, size_t n)
-{
-    struct http_call *calls = arena_alloc(a, n * sizeof *calls);
-    size_t *of = arena_alloc(a, n * sizeof *of);
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (t[i].done)
-            continue;
-        const struct registry_conf *conf = t[i].signin->host->conf;
-        const char *basic = basic_header(conf, a);
-        of[k] = i;
-        calls[k] = (struct http_call){.req = {.method = "GET", .url = token_url(&t[i], a)},
-                                      .max_body = LIMIT_TOKEN,
-                                      .ca_file = conf->ca_file};
-        if (basic)
-            http_header_add(a, &calls[k].req.headers, "Authorization", basic);
-        http_header_add(a, &calls[k].req.headers, "Accept", "application/json");
-        k++;
-    }
-    if (k == 0)
-        return false;
-    (void)http_all(r->http, a, calls, k);
-    for (size_t i = 0; i < k; i++)
-        judge(r, a, &t[of[i]], &calls[i]);
-    return true;
+    return auth_check_realm(h, t->realm, has, a, &t->paired, &s->err) == 0;
 }
 
 void auth_sign_in(struct registry *r, struct arena *a, struct signin *s, size_t n)
@@ -306,6 +308,5 @@ void auth_sign_in(struct registry *r, struct arena *a, struct signin *s, size_t 
     for (size_t i = 0; i < n; i++)
         if (needs_token(r, a, &s[i], &tries[k]))
             k++;
-    while (token_round(r, a, tries, k)) {
-    }
+    token_fetch(r, a, tries, k);
 }

@@ -22,7 +22,7 @@ static const char *op_what(const struct registry_op *op, struct arena *a)
 /* What no caller may ask for: a name that would change the path, bytes under a wrong digest. */
 static int op_check(const struct registry *r, struct registry_op *op)
 {
-    op->failed = op->absent = false;
+    op->failed = op->absent = op->subject_seen = false;
     if (!op->host || !op->name || !op->ref || !imageref_name_ok(op->name) ||
         !(imageref_tag_ok(op->ref) || imageref_digest_ok(op->ref))) {
         op->failed = true;
@@ -48,8 +48,9 @@ static int op_check(const struct registry *r, struct registry_op *op)
 static void op_exchange(const struct registry *r, struct arena *a, const struct registry_op *op,
                         bool as_get, struct exchange *x)
 {
-    *x = (struct exchange){.host = registry_find(r, op->host),
+    *x = (struct exchange){.host = registry_find(r, op->host, op->access.anonymous),
                            .name = op->name,
+                           .access = op->access,
                            .path = arena_printf(a, "manifests/%s", op->ref)};
     if (op->verb == REGISTRY_PUT) {
         x->method = "PUT";
@@ -122,6 +123,7 @@ static bool take_head(struct registry_op *op, struct arena *a, const struct http
 static void take_put(struct registry_op *op, struct arena *a, const struct http_resp *resp)
 {
     const char *told = told_digest(resp);
+    op->subject_seen = http_header(&resp->headers, "OCI-Subject") != NULL;
     if (told && !str_eq(told, op->digest))
         (void)wrong_bytes(op, a, told);
 }

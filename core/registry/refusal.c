@@ -88,17 +88,26 @@ static void add_reason(struct strbuf *out, const struct exchange *x)
     }
 }
 
+const char *refusal_advice(const struct registry_conf *conf, const char *origin, struct arena *a)
+{
+    if (origin && !str_starts(origin, "registries."))
+        return arena_printf(a, "; check the credentials of that registry (%.200s)", origin);
+    return origin || !str_empty(conf->username) ? "; check the credentials of that registry"
+                                                : "; no credentials are configured for that "
+                                                  "registry";
+}
+
 int exchange_refused(const struct exchange *x, const char *verb, const char *what, struct err *err)
 {
     int status = x->resp.status;
     bool denied = status == 401 || status == 403;
     const struct registry_conf *conf = x->host->conf;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct strbuf reason CLEANUP_STRBUF = STRBUF_INIT(1024);
     add_reason(&reason, x);
     const char *advice = "";
     if (denied)
-        advice = str_empty(conf->username) ? "; no credentials are configured for that registry"
-                                           : "; check the credentials of that registry";
+        advice = refusal_advice(conf, x->origin, &a);
     else if (status >= 300 && status < 400)
         advice = "; redirects are not followed here";
     (void)err_set(err, status < 400 ? ERR_PERM : http_status_kind(status), status,

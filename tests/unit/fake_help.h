@@ -12,6 +12,7 @@
     "{\"auth\":\"none\",\"challenge\":\"\",\"user\":\"ci\",\"password\":\"" PASSWORD "\","         \
     "\"anonymous_token\":false,\"refuse_scope\":\"\",\"token_body\":\"\",\"expires_in\":300,"      \
     "\"grants\":\"pull,push,delete\",\"tag_delete\":400,\"tag_delete_removes\":true,"              \
+    "\"tag_delete_code\":\"UNSUPPORTED\","                                                         \
     "\"digest_delete\":\"yes\",\"digest_header\":true,\"put_moves\":true,\"put_digest\":\"\","     \
     "\"content_type\":\"\",\"corrupt\":false,\"blob_redirect\":\"\"}"
 

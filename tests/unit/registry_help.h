@@ -16,6 +16,7 @@
 #include "core/domain/manifest.h"
 #include "core/lib/crypt.h"
 #include "core/lib/json.h"
+#include "core/registry/blob.h"
 #include "core/registry/registry.h"
 #include "tests/unit/peer.h"
 
@@ -40,7 +41,7 @@ static UNUSED void client_open(struct client *c, const char *host, const char *u
                                   .type = "auto",
                                   .plain_http = true}};
     c->confs = (struct registry_confs){.at = &c->conf, .n = 1};
-    c->registry = registry_new(c->http, &c->confs);
+    c->registry = registry_new(c->http, &c->confs, NULL);
 }
 
 static UNUSED void client_close(struct client *c)
@@ -128,6 +129,14 @@ static UNUSED const char *make_image(const struct client *c, struct arena *a, co
         "\"%s\", \"size\": %zu}] }\n",
         MANIFEST_OCI, push_blob(c, a, name, config), strlen(config), push_blob(c, a, name, layer),
         strlen(layer));
+}
+
+static UNUSED int read_blob(const struct client *c, struct arena *a, const char *name,
+                            const char *digest, size_t max, const void **bytes, size_t *len,
+                            struct err *err)
+{
+    const struct endpoint from = {.registry = c->registry, .host = c->conf.host, .name = name};
+    return blob_read(&from, digest, max, a, bytes, len, err);
 }
 
 static UNUSED int remove_tag(struct client *c, struct arena *a, const char *name, const char *tag,

@@ -66,6 +66,34 @@ static void test_json(void **state)
     scene_free(s);
 }
 
+/* Keys are named where something is promoted. */
+static void test_signers(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/k/release.pub", "/k/security.pub"};
+    static const enum event_kind kinds[] = {EVENT_MERGED, EVENT_GATED, EVENT_CLOSED};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct scene *s = scene_new(kinds[i]);
+        for (size_t k = 0; k < ARRAY_LEN(paths); k++)
+            list_push(&s->arena, &s->policy.require_signature)->path = paths[k];
+        s->policy.may_build[PIPELINE_GATE] = true;
+        scene_make(s);
+        assert_int_equal(s->plan.verdict, PLAN_GO);
+        assert_int_equal(s->plan.signers.n, i == 0 ? 2 : 0);
+        const char *says = strstr(s->text, "signature");
+        if (i == 0)
+            assert_non_null(strstr(s->text, "\neach needs a signature by /k/release.pub or "
+                                            "/k/security.pub\n"));
+        else
+            assert_null(says);
+        struct err err = ERR_INIT;
+        const char *text = plan_to_json(&s->plan, &s->event, &s->arena);
+        struct js *v CLEANUP_JS = js_parse(text, strlen(text), &err);
+        assert_int_equal(js_len(js_get(v, "require_signature")), i == 0 ? 2 : 0);
+        scene_free(s);
+    }
+}
+
 /* ---- nothing to do ---- */
 
 static void test_nothing(void **state)
@@ -311,17 +339,12 @@ static void test_pipelines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_branches),
-        cmocka_unit_test(test_tag_and_release),
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_immutable_by_policy),
-        cmocka_unit_test(test_commit_in_tag),
-        cmocka_unit_test(test_closed),
-        cmocka_unit_test(test_shadow),
-        cmocka_unit_test(test_pipelines),
+        cmocka_unit_test(test_merge),         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_signers),       cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_branches),      cmocka_unit_test(test_tag_and_release),
+        cmocka_unit_test(test_versions),      cmocka_unit_test(test_immutable_by_policy),
+        cmocka_unit_test(test_commit_in_tag), cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_shadow),        cmocka_unit_test(test_pipelines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

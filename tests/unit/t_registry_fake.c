@@ -427,13 +427,10 @@ static void test_blob_redirect(void **state)
     (void)fresh(f, &a, "{\"auth\":\"basic\",\"blob_redirect\":\"/storage?sig=hidden\"}");
     client_open(&c, f->fake.host, "ci", PASSWORD);
     control(&f->fake, "rule", "{\"path\":\"/storage\",\"body\":\"hello\"}");
-    assert_int_equal(
-        registry_small_blob(c.registry, &a, f->fake.host, NAME, digest, 10, &bytes, &len, &err), 0);
+    assert_int_equal(read_blob(&c, &a, NAME, digest, 10, &bytes, &len, &err), 0);
     assert_int_equal(len, 5);
     control(&f->fake, "rule", "{\"path\":\"/storage\",\"body\":\"hullo\"}");
-    assert_int_equal(
-        registry_small_blob(c.registry, &a, f->fake.host, NAME, digest, 10, &bytes, &len, &err),
-        -1);
+    assert_int_equal(read_blob(&c, &a, NAME, digest, 10, &bytes, &len, &err), -1);
     assert_non_null(strstr(err.text, "wrong bytes"));
     const char *const elsewhere[] = {arena_printf(&a, "http://%s/echo?sig=hidden", f->thief.host),
                                      arena_printf(&a, "https://%s/echo?sig=hidden", f->thief.host),
@@ -442,9 +439,7 @@ static void test_blob_redirect(void **state)
     for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
         control(&f->fake, "config",
                 arena_printf(&a, "{\"auth\":\"none\",\"blob_redirect\":\"%s\"}", elsewhere[i]));
-        assert_int_equal(
-            registry_small_blob(c.registry, &a, f->fake.host, NAME, digest, 10, &bytes, &len, &err),
-            -1);
+        assert_int_equal(read_blob(&c, &a, NAME, digest, 10, &bytes, &len, &err), -1);
         print_message("%s\n", err.text);
         assert_non_null(strstr(err.text, "not followed"));
         assert_null(strstr(err.text, "hidden"));

@@ -152,9 +152,12 @@ static void test_values(void **state)
     assert_string_equal(f->password, SECRET);
     assert_string_equal(settings_forge(s, "github")->token, OTHER);
     assert_null(settings_forge(s, "nobody"));
-    assert_int_equal(s->registries.n, 3);
+    assert_int_equal(s->registries.n, 5);
     assert_string_equal(s->registries.at[1].password, OTHER); /* by `<<` */
     assert_int_equal(s->registries.at[0].realms.n, 2);
+    assert_string_equal(s->registries.at[3].api_password, SECRET);
+    assert_int_equal(s->registries.at[3].chunk, MIB(4));
+    assert_string_equal(s->auth_file, "user");
     const struct policy_project *p = policy_find(&s->policy, "review", "team/app");
     assert_ptr_equal(p, &s->policy.at[0]);
     assert_true(p->anywhere && p->may_build[PIPELINE_GATE] && p->may_build[PIPELINE_TAG]);
@@ -163,7 +166,10 @@ static void test_values(void **state)
     assert_int_equal(p->mode, POLICY_SHADOW);
     assert_true(policy_may_publish(p, "localhost:5000/a/b"));
     assert_false(policy_may_publish(p, "registry.example.org/team/a/b"));
+    assert_int_equal(p->require_signature.n, 2);
+    assert_non_null(p->require_signature.at[1].key);
     p = policy_find(&s->policy, "review", "team/app/x");
+    assert_int_equal(p->require_signature.n, 0);
     assert_ptr_equal(p, &s->policy.at[1]);
     assert_true(p->immutable_given && !p->immutable.n);
     assert_true(p->may_build[PIPELINE_PROMOTE] && !p->may_build[PIPELINE_GATE]);
@@ -190,6 +196,13 @@ static void test_roles(void **state)
         assert_int_equal(settings_forge(s, "github")->token != NULL, work);
         assert_int_equal(s->registries.at[0].password != NULL, work);
         assert_int_equal(s->registries.at[0].username != NULL, work);
+        assert_int_equal(s->registries.at[3].api_password != NULL, work);
+        assert_int_equal(s->registries.at[3].api_username != NULL, work);
+        assert_int_equal(s->registries.at[3].credential_helper != NULL, work);
+        assert_int_equal(s->registries.at[4].via.client_key != NULL, work);
+        assert_int_equal(s->auth_file != NULL, work);
+        assert_int_equal(s->policy.at[0].require_signature.n, 2);
+        assert_int_equal(s->policy.at[0].require_signature.at[0].key != NULL, work);
         settings_free(s);
     }
 }

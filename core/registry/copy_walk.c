@@ -1,0 +1,277 @@
+#include "core/registry/copy_internal.h"
+
+#include "core/base/str.h"
+#include "core/domain/imageref.h"
+
+#include <errno.h>
+
+/* A child of an index. */
+struct node {
+    const struct descriptor *d;
+    bool skip; /* the target has it, or it is a blob */
+    struct registry_op op;
+    struct manifest m;
+};
+
+struct nodes {
+    struct node *at;
+    size_t n;
+    size_t cap;
+};
+
+static int below(struct walk *w, const struct manifest *m, const char *what, int depth,
+                 struct err *err);
+
+/* Schema 1 too: it is a manifest, and refused as such. */
+static bool is_manifest_type(const char *type)
+{
+    static const char *const types[] = {MANIFEST_OCI_INDEX, MANIFEST_OCI, MANIFEST_DOCKER_LIST,
+                                        MANIFEST_DOCKER};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (str_eq(type, types[i]))
+            return true;
+    return str_starts(type, "application/vnd.docker.distribution.manifest.v1+");
+}
+
+static bool is_index_type(const char *type)
+{
+    return str_eq(type, MANIFEST_OCI_INDEX) || str_eq(type, MANIFEST_DOCKER_LIST);
+}
+
+int walk_parse(const struct endpoint *at, const struct registry_op *op, int64_t size,
+               struct arena *a, struct manifest *out, struct err *err)
+{
+    const char *what = place_what(at, op->digest, a);
+    if (size >= 0 && op->len != (size_t)size)
+        return err_set(err, ERR_PERM, 0,
+                       "%s has %zu bytes, but what names it says %lld: one of them is wrong", what,
+                       op->len, (long long)size);
+    if (manifest_parse(op->bytes, op->len, op->media_type, a, out, err) < 0)
+        return err_wrap(err, "%s", what);
+    return 0;
+}
+
+/* --- choosing -----------------------------------------------------------------------------------
+ */
+
+static bool chosen(const struct walk *w, const struct descriptor *d)
+{
+    if (!w->platforms || w->platforms->n == 0)
+        return true;
+    /* An index in an index that says no platform may hold what is wanted. */
+    if (!d->platform && is_index_type(d->media_type))
+        return true;
+    for (size_t i = 0; i < w->platforms->n; i++)
+        if (platform_matches(d->platform, w->platforms->at[i]))
+            return true;
+    return false;
+}
+
+static void choose(struct walk *w, const struct manifest *m, struct arena *a, struct nodes *out)
+{
+    struct set seen = {0};
+    list_each (const struct descriptor, d, &m->children) {
+        if (!chosen(w, d)) {
+            w->im->left_out++;
+            continue;
+        }
+        if (set_add(&seen, a, d->digest))
+            list_push(a, out)->d = d;
+    }
+}
+
+static const char *platforms_of(const struct manifest *m, struct arena *a)
+{
+    struct strbuf out CLEANUP_STRBUF = STRBUF_INIT(600);
+    list_each (const struct descriptor, d, &m->children)
+        if (d->platform)
+            (void)strbuf_addf(&out, "%s%.60s", out.len ? ", " : "", d->platform);
+    return out.len ? strbuf_to_arena(&out, a) : "none that says its platform";
+}
+
+static int check_chosen(const struct walk *w, const struct manifest *m, const struct nodes *nodes,
+                        const char *what, struct arena *a, struct err *err)
+{
+    for (size_t i = 0; w->platforms && i < w->platforms->n; i++)
+        if (nodes->n && !manifest_has_platform(m, w->platforms->at[i]))
+            image_note(w->im, "%s has nothing for %s", what, w->platforms->at[i]);
+    if (nodes->n || m->children.n == 0 || !w->platforms)
+        return 0;
+    struct strbuf wanted CLEANUP_STRBUF = STRBUF_INIT(300);
+    for (size_t i = 0; i < w->platforms->n; i++)
+        (void)strbuf_addf(&wanted, "%s%s", i ? " or " : "", w->platforms->at[i]);
+    return err_set(err, ERR_PERM, 0, "%s has nothing for %s; there is: %s", what, wanted.buf,
+                   platforms_of(m, a));
+}
+
+/* --- one batch of children ----------------------------------------------------------------------
+ */
+
+static void keep_digest(struct walk *w, const char *digest)
+{
+    if (w->digests)
+        *list_push(&w->im->arena, w->digests) = arena_strdup(&w->im->arena, digest);
+}
+
+/* Asks the target which of them it has. */
+static int ask_target(struct walk *w, struct arena *a, struct node *nodes, size_t n,
+                      struct err *err)
+{
+    struct registry_op *ops = arena_alloc(a, n * sizeof *ops);
+    struct node **of = arena_alloc(a, n * sizeof(struct node *));
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].skip)
+            continue;
+        of[k] = &nodes[i];
+        ops[k++] = (struct registry_op){
+            .verb = REGISTRY_HEAD, .ref = nodes[i].d->digest, .media_type = nodes[i].d->media_type};
+    }
+    if (place_all(&w->im->to, a, ops, k))
+        return place_failed(ops, k, err);
+    for (size_t i = 0; i < k; i++)
+        of[i]->skip = !ops[i].absent;
+    return 0;
+}
+
+static int fetch(struct walk *w, const char *parent, struct arena *a, struct node *nodes, size_t n,
+                 struct err *err)
+{
+    const struct endpoint *from = &w->im->from;
+    struct registry_op *ops = arena_alloc(a, n * sizeof *ops);
+    struct node **of = arena_alloc(a, n * sizeof(struct node *));
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].skip)
+            continue;
+        of[k] = &nodes[i];
+        ops[k++] = (struct registry_op){
+            .verb = REGISTRY_GET, .ref = nodes[i].d->digest, .media_type = nodes[i].d->media_type};
+    }
+    if (place_all(from, a, ops, k))
+        return place_failed(ops, k, err);
+    for (size_t i = 0; i < k; i++) {
+        if (ops[i].absent)
+            return err_set(err, ERR_PERM, ENOENT, "%s is not there, but %s lists it",
+                           place_what(from, ops[i].ref, a), parent);
+        of[i]->op = ops[i];
+        if (walk_parse(from, &ops[i], of[i]->d->size, a, &of[i]->m, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void want_blob(struct walk *w, const struct descriptor *d, const char *what, struct arena *a,
+                      struct tickets *tickets)
+{
+    if (!d->nondistributable && !d->has_urls) {
+        pool_want(w->im, d, a, tickets);
+        return;
+    }
+    w->im->stays++;
+    image_note(w->im, "%s: layer %s stays where it is: %s", what, d->digest,
+               d->nondistributable ? "it may not be distributed freely"
+                                   : "it is fetched from the addresses in `urls`");
+}
+
+static void want_blobs(struct walk *w, const struct manifest *m, const char *what, struct arena *a,
+                       struct tickets *tickets)
+{
+    if (m->config.digest)
+        want_blob(w, &m->config, what, a, tickets);
+    list_each (const struct descriptor, d, &m->layers)
+        want_blob(w, d, what, a, tickets);
+}
+
+static int put_all(struct walk *w, struct arena *a, struct node *nodes, size_t n, struct err *err)
+{
+    struct registry_op *ops = arena_alloc(a, n * sizeof *ops);
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!nodes[i].skip) {
+            ops[k] = nodes[i].op;
+            ops[k].verb = REGISTRY_PUT;
+            ops[k].ref = ops[k].digest;
+            k++;
+        }
+    w->im->c->manifests_put += k;
+    if (w->im->c->dry_run || place_all(&w->im->to, a, ops, k) == 0)
+        return 0;
+    for (size_t i = 0; i < k; i++)
+        w->im->c->manifests_put -= ops[i].failed;
+    return image_refused(w->im, ops, k, err);
+}
+
+static int batch(struct walk *w, const char *parent, struct node *nodes, size_t n, int depth,
+                 struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct tickets tickets = {0};
+    struct image *im = w->im;
+    if (image_stopped(im, err) < 0)
+        return -1;
+    im->manifests += n;
+    if (im->manifests > LIMIT_DESCRIPTORS)
+        return err_set(err, ERR_PERM, 0, "%s holds more than %d manifests", parent,
+                       LIMIT_DESCRIPTORS);
+    for (size_t i = 0; i < n; i++) {
+        nodes[i].skip = !is_manifest_type(nodes[i].d->media_type);
+        if (nodes[i].skip)
+            want_blob(w, nodes[i].d, parent, &a, &tickets);
+        else
+            keep_digest(w, nodes[i].d->digest);
+    }
+    int rc = w->ask_first ? ask_target(w, &a, nodes, n, err) : 0;
+    if (rc == 0)
+        rc = fetch(w, parent, &a, nodes, n, err);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (!nodes[i].skip && !nodes[i].m.is_index)
+            want_blobs(w, &nodes[i].m, place_what(&im->from, nodes[i].d->digest, &a), &a, &tickets);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (!nodes[i].skip && nodes[i].m.is_index)
+            rc = below(w, &nodes[i].m, place_what(&im->from, nodes[i].d->digest, &a), depth + 1,
+                       err);
+    if (rc < 0) {
+        pool_leave(im, &tickets);
+        return -1;
+    }
+    if (pool_wait(im, &tickets, err) < 0)
+        return -1;
+    return put_all(w, &a, nodes, n, err);
+}
+
+static int below(struct walk *w, const struct manifest *m, const char *what, int depth,
+                 struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct nodes nodes = {0};
+    if (!m->is_index) {
+        struct tickets tickets = {0};
+        want_blobs(w, m, what, &a, &tickets);
+        return pool_wait(w->im, &tickets, err);
+    }
+    if (depth > LIMIT_DEPTH_INDEX)
+        return err_set(err, ERR_PERM, 0, "%s: indexes in indexes, more than %d deep", what,
+                       LIMIT_DEPTH_INDEX);
+    choose(w, m, &a, &nodes);
+    if (depth == 1 && check_chosen(w, m, &nodes, what, &a, err) < 0)
+        return -1;
+    for (size_t i = 0; i < nodes.n; i += LIMIT_COPY_BATCH) {
+        size_t n = nodes.n - i < LIMIT_COPY_BATCH ? nodes.n - i : LIMIT_COPY_BATCH;
+        if (batch(w, what, nodes.at + i, n, depth, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int walk_below(struct walk *w, const struct manifest *m, const char *what, struct err *err)
+{
+    return below(w, m, what, 1, err);
+}
+
+void walk_digests(struct walk *w, const struct manifest *m)
+{
+    list_each (const struct descriptor, d, &m->children)
+        if (chosen(w, d) && is_manifest_type(d->media_type))
+            keep_digest(w, d->digest);
+}

@@ -1,0 +1,182 @@
+#include "core/registry/registry.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/domain/imageref.h"
+#include "core/domain/link.h"
+#include "core/lib/json.h"
+#include "core/registry/registry_internal.h"
+
+/* ECR refuses more, and nobody gives more. */
+enum { PAGE = 1000 };
+
+/* Which tags were seen: open addressing, at most half full. */
+struct seen {
+    const char **at;
+    size_t cap;
+};
+
+struct listing {
+    struct registry *r;
+    struct arena *a;
+    struct exchange x;
+    struct seen seen;
+    struct str_list *tags;
+    size_t on_page; /* of the last page: all that it held */
+    size_t fresh;   /* of the last page: those that were not there before */
+    const char *last;
+    bool whole; /* the registry does not know `n` */
+};
+
+static uint64_t hash_of(const char *s)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (; *s; s++)
+        hash = (hash ^ (unsigned char)*s) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* Where it stands, or would. */
+static const char **seat(struct seen *seen, const char *tag)
+{
+    size_t i = hash_of(tag) & (seen->cap - 1);
+    while (seen->at[i] && !str_eq(seen->at[i], tag))
+        i = (i + 1) & (seen->cap - 1);
+    return &seen->at[i];
+}
+
+static void seen_grow(struct seen *seen, struct arena *a)
+{
+    struct seen bigger = {.cap = seen->cap ? 2 * seen->cap : 256};
+    bigger.at = arena_alloc(a, bigger.cap * sizeof *bigger.at);
+    for (size_t i = 0; i < seen->cap; i++)
+        if (seen->at[i])
+            *seat(&bigger, seen->at[i]) = seen->at[i];
+    *seen = bigger;
+}
+
+static int add_tag(struct listing *l, const char *tag, struct err *err)
+{
+    if (2 * (l->tags->n + 1) > l->seen.cap)
+        seen_grow(&l->seen, l->a);
+    const char **place = seat(&l->seen, tag);
+    if (*place)
+        return 0;
+    if (l->tags->n == LIMIT_TAG_LIST)
+        return err_set(err, ERR_PERM, 0, "%s/%s has more than %d tags", l->x.host->conf->host,
+                       l->x.name, LIMIT_TAG_LIST);
+    *place = arena_strdup(l->a, tag);
+    *list_push(l->a, l->tags) = *place;
+    l->fresh++;
+    return 0;
+}
+
+/* What is no legal tag could not be asked for anyway. */
+static int take_page(struct listing *l, struct err *err)
+{
+    struct js *doc CLEANUP_JS = js_parse(l->x.resp.body, l->x.resp.body_len, NULL);
+    const struct js *tags = js_get(doc, "tags");
+    l->on_page = l->fresh = 0;
+    bool is_list =
+        tags ? !js_is_object(tags) && !js_text(tags, "", l->a) : js_str(doc, "name") != NULL;
+    if (!is_list)
+        return err_set(err, ERR_PERM, 0, "%s answered the question for the tags of %s with no list",
+                       l->x.host->conf->host, l->x.name);
+    l->on_page = js_len(tags);
+    for (size_t i = 0; i < l->on_page; i++) {
+        const char *tag = js_str(js_at(tags, i), "");
+        if (!tag || !imageref_tag_ok(tag))
+            continue;
+        if (add_tag(l, tag, err) < 0)
+            return -1;
+        l->last = *seat(&l->seen, tag);
+    }
+    return 0;
+}
+
+/* Asks for the page in x; *absent also when the registry knows no such repository. */
+static int ask(struct listing *l, bool *absent, struct err *err)
+{
+    exchange_all(l->r, l->a, &l->x, 1);
+    if (l->x.failed) {
+        *err = l->x.err;
+        return err_wrap(err, "%s/%s", l->x.host->conf->host, l->x.name);
+    }
+    *absent =
+        l->x.resp.status == 404 && (exchange_says_unknown(&l->x) || !exchange_has_errors(&l->x));
+    if (*absent)
+        return 0;
+    if (l->x.resp.status != 200)
+        return exchange_refused(&l->x, "list the tags of", l->x.name, err);
+    return take_page(l, err);
+}
+
+/* Some answer a bare 404 to `n`, which they do not know. */
+static int first_page(struct listing *l, bool *absent, struct err *err)
+{
+    l->x.path = arena_printf(l->a, "tags/list?n=%d", PAGE);
+    if (ask(l, absent, err) < 0)
+        return -1;
+    if (!*absent || exchange_says_unknown(&l->x))
+        return 0;
+    l->whole = true;
+    l->x.path = "tags/list";
+    return ask(l, absent, err);
+}
+
+/* Points x at the next page. False: there is none. */
+static bool turn(struct listing *l, const char **here)
+{
+    const char *url;
+    if (l->fresh == 0)
+        return false;
+    l->x.url = NULL;
+    if (link_next(&l->x.resp.headers, &url, l->a)) {
+        l->x.url = http_join(l->a, *here, url);
+        *here = l->x.url;
+        return l->x.url != NULL;
+    }
+    /* A full page without a link may be cut short. */
+    if (l->whole || l->on_page != PAGE)
+        return false;
+    l->x.path = arena_printf(l->a, "tags/list?n=%d&last=%s", PAGE, l->last);
+    return true;
+}
+
+int registry_tags(struct registry *r, struct arena *a, const char *host, const char *name,
+                  const struct registry_access *access, struct str_list *tags, bool *absent,
+                  struct err *err)
+{
+    struct err own = ERR_INIT;
+    struct listing l = {.r = r,
+                        .a = a,
+                        .x = {.host = registry_find(r, host, access->anonymous),
+                              .name = name,
+                              .access = *access,
+                              .method = "GET",
+                              .accept = "application/json",
+                              .max_body = LIMIT_TAG_PAGE},
+                        .tags = tags};
+    if (!err)
+        err = &own;
+    *tags = (struct str_list){0};
+    *absent = false;
+    if (!l.x.host)
+        return err_set(err, ERR_CONFIG, 0, "%s/%s: this registry is not configured", host, name);
+    if (!imageref_name_ok(name))
+        return err_set(err, ERR_BUG, 0, "a request for tags without a legal name");
+    if (first_page(&l, absent, err) < 0)
+        return -1;
+    const char *here = arena_printf(a, "%s/v2/%s/%s", registry_base(l.x.host, a), name, l.x.path);
+    for (int page = 1; !*absent && turn(&l, &here); page++) {
+        bool gone = false;
+        if (page == LIMIT_TAG_PAGES)
+            return err_set(err, ERR_PERM, 0, "%s/%s: the list of tags has more than %d pages", host,
+                           name, LIMIT_TAG_PAGES);
+        if (ask(&l, &gone, err) < 0)
+            return -1;
+        if (gone)
+            return exchange_refused(&l.x, "list the tags of", name, err);
+    }
+    return 0;
+}

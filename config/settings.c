@@ -4,6 +4,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/os/fs.h"
+#include "core/registry/certs.h"
 
 #include <errno.h>
 #include <sys/un.h>
@@ -90,12 +91,15 @@ static const struct section {
     {"listen", read_listen, NULL},
     {"public_url", read_public_url, NULL},
     {"cache", read_cache, NULL},
+    {"auth_file", settings_read_auth_file, NULL},
+    {"certs_dirs", settings_read_certs_dirs, NULL},
     {"body_limit", read_body_limit, NULL},
     {"keep_ignored", read_keep_ignored, NULL},
     {"log_level", read_log_level, NULL},
     {"forges", NULL, settings_read_forge},
     {"registries", NULL, settings_read_registry},
     {"zuul", NULL, settings_read_zuul},
+    {"mirrors", NULL, settings_read_mirror},
     {"projects", NULL, NULL},
 };
 
@@ -170,6 +174,8 @@ static void read_documents(struct settings_load *l, const struct documents *docs
     }
     for (size_t doc = 0; doc < docs->n; doc++)
         read_projects(l, docs->at[doc]);
+    settings_find_certs(l);
+    settings_check_mirrors(l);
     settings_warn_shadowed(l);
     if (!l->s->forges.n && !l->diags->errors)
         diag_warn(l->diags, docs->at[0]->at, "no `forges`: nobody can send anything");
@@ -211,6 +217,7 @@ const struct settings *settings_load(const char *path, unsigned roles, struct di
     struct arena *a = diags->arena;
     struct settings *s = arena_alloc(a, sizeof *s);
     struct settings_load l = {.s = s, .diags = diags, .arena = a, .roles = roles};
+    static const char *const certs_dirs[] = CERTS_DIRS;
     struct documents docs = {0};
     *s = (struct settings){
         .store = STORE_DEFAULT,
@@ -220,6 +227,8 @@ const struct settings *settings_load(const char *path, unsigned roles, struct di
         .keep_ignored_s = KEEP_IGNORED_DEFAULT_S,
         .log_level = "info",
     };
+    for (size_t i = 0; i < ARRAY_LEN(certs_dirs); i++)
+        *list_push(a, &s->certs_dirs) = certs_dirs[i];
     path = arena_strdup(a, path);
     parse_files(&l, path, &docs);
     /* A part that could not be read would only make the others look wrong. */
@@ -257,5 +266,7 @@ void settings_free(const struct settings *s)
         free_patterns(&p->image_tags);
         free_patterns(&p->git_tags);
         free_patterns(&p->immutable);
+        list_each (const struct policy_key, k, &p->require_signature)
+            crypt_key_free(k->key);
     }
 }

@@ -9,6 +9,7 @@
 #include "core/base/mem.h"
 #include "core/base/strbuf.h"
 #include "core/domain/policy.h"
+#include "core/engine/mirror.h"
 #include "core/forge/forge.h"
 #include "core/registry/registry.h"
 
@@ -42,11 +43,15 @@ struct settings {
     const char *public_url; /* NULL when not said */
     const char *base_path;  /* path of public_url: "/slipway", "" for none */
     const char *cache;      /* directory of git caches: default /var/cache/slipway */
-    size_t body_max;        /* bytes: default LIMIT_BODY_DEFAULT, at most LIMIT_BODY_MAX */
-    int64_t keep_ignored_s; /* how long ignored deliveries are kept: default 14 days */
+    const char *auth_file;  /* credentials of registries for those without: a path, "user" for the
+                               user's own files, NULL for none. Role work only */
+    struct str_list certs_dirs; /* default CERTS_DIRS: where certs.d folders of registries are */
+    size_t body_max;            /* bytes: default LIMIT_BODY_DEFAULT, at most LIMIT_BODY_MAX */
+    int64_t keep_ignored_s;     /* how long ignored deliveries are kept: default 14 days */
     const char *log_level;
     struct settings_forges forges;
     struct registry_confs registries;
+    struct mirror_confs mirrors;
     struct policy policy;
     struct settings_secrets secrets; /* all that are named, also those of other roles */
 };

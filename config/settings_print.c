@@ -4,6 +4,7 @@
 #include "core/base/str.h"
 
 #include <inttypes.h>
+#include <limits.h>
 
 /* Always in double quotes: then every text is one in YAML. */
 static void add_text(struct strbuf *out, const char *s)
@@ -93,6 +94,37 @@ static void add_forges(struct strbuf *out, const struct settings *s)
     }
 }
 
+static void add_list(struct strbuf *out, const char *indent, const char *key,
+                     const struct str_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (i)
+            (void)strbuf_addstr(out, ", ");
+        else
+            (void)strbuf_addf(out, "%s%s: [", indent, key);
+        add_text(out, list->at[i]);
+    }
+    if (list->n)
+        (void)strbuf_addstr(out, "]\n");
+}
+
+/* How it is reached, and what is special about it. */
+static void add_way(struct strbuf *out, const struct registry_conf *r)
+{
+    add_pair(out, "    ", "ca_file", r->via.ca_file);
+    add_pair(out, "    ", "ca_dir", r->via.ca_dir);
+    add_pair(out, "    ", "client_cert", r->via.client_cert);
+    add_pair(out, "    ", "client_key", r->via.client_key);
+    add_pair(out, "    ", "proxy", r->via.proxy);
+    add_bool(out, "    ", "plain_http", r->plain_http);
+    add_list(out, "    ", "realms", &r->realms);
+    add_list(out, "    ", "storage", &r->storage);
+    if (r->chunk)
+        (void)strbuf_addf(out, "    chunk: %zu\n", r->chunk);
+    if (r->transfers)
+        (void)strbuf_addf(out, "    transfers: %zu\n", r->transfers);
+}
+
 static void add_registries(struct strbuf *out, const struct settings *s)
 {
     (void)strbuf_addstr(out, s->registries.n ? "registries:\n" : "registries: {}\n");
@@ -101,11 +133,11 @@ static void add_registries(struct strbuf *out, const struct settings *s)
         add_pair(out, "    ", "type", r->type);
         add_pair(out, "    ", "username", r->username);
         add_secrets(out, s, "registries", r->host, "password");
-        add_pair(out, "    ", "ca_file", r->ca_file);
-        add_bool(out, "    ", "plain_http", r->plain_http);
-        for (size_t i = 0; i < r->realms.n; i++)
-            (void)strbuf_addf(out, "%s%s%s", i ? ", " : "    realms: [", r->realms.at[i],
-                              i + 1 == r->realms.n ? "]\n" : "");
+        add_pair(out, "    ", "credential_helper", r->credential_helper);
+        add_pair(out, "    ", "api", r->api);
+        add_pair(out, "    ", "api_username", r->api_username);
+        add_secrets(out, s, "registries", r->host, "api_password");
+        add_way(out, r);
     }
 }
 
@@ -118,6 +150,21 @@ static void add_may_build(struct strbuf *out, const struct policy_project *p)
             (void)strbuf_addf(out, "%s%s", comma, pipeline_name((enum pipeline)i));
             comma = ", ";
         }
+    (void)strbuf_addstr(out, "]\n");
+}
+
+static void add_signers(struct strbuf *out, const struct policy_keys *keys)
+{
+    if (!keys->n)
+        return;
+    (void)strbuf_addstr(out, "    require_signature: [");
+    for (size_t i = 0; i < keys->n; i++) {
+        char ref[PATH_MAX + 8];
+        (void)snprintf(ref, sizeof ref, "file:%s", keys->at[i].path);
+        if (i)
+            (void)strbuf_addstr(out, ", ");
+        add_text(out, ref);
+    }
     (void)strbuf_addstr(out, "]\n");
 }
 
@@ -139,11 +186,17 @@ static void add_project(struct strbuf *out, const struct policy_project *p)
     else
         (void)strbuf_addstr(out, "    # immutable: full versions from git tags, and tags that "
                                  "hold the commit\n");
+    add_signers(out, &p->require_signature);
     add_pair(out, "    ", "mode", p->mode == POLICY_SHADOW ? "shadow" : "publish");
     add_pair(out, "    ", "unrecorded", p->unrecorded == UNRECORDED_REFUSE ? "refuse" : "promote");
     add_pair(out, "    ", "on_stale", stale[p->on_stale]);
     add_pair(out, "    ", "on_foreign", p->on_foreign == FOREIGN_HOLD ? "hold" : "overwrite");
     (void)strbuf_addf(out, "    wait_for_staged: %" PRId64 "\n", p->wait_for_staged_s);
+    add_bool(out, "    ", "sweep", p->sweep);
+    if (p->sweep_after_s)
+        (void)strbuf_addf(out, "    sweep_after: %" PRId64 "\n", p->sweep_after_s);
+    else
+        (void)strbuf_addstr(out, "    sweep_after: \"never\"\n");
 }
 
 void settings_print(const struct settings *s, struct strbuf *out)
@@ -156,6 +209,8 @@ void settings_print(const struct settings *s, struct strbuf *out)
         (void)strbuf_addstr(out, "# listen: standard input, or systemd's socket\n");
     add_pair(out, "", "public_url", s->public_url);
     add_pair(out, "", "cache", s->cache);
+    add_pair(out, "", "auth_file", s->auth_file);
+    add_list(out, "", "certs_dirs", &s->certs_dirs);
     (void)strbuf_addf(out, "body_limit: %zu\nkeep_ignored: %" PRId64 "\n", s->body_max,
                       s->keep_ignored_s);
     add_pair(out, "", "log_level", s->log_level);

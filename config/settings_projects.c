@@ -2,6 +2,9 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/domain/sweep.h"
+#include "core/lib/crypt.h"
+#include "core/os/fs.h"
 
 /* What the readers of one entry share. */
 struct project_read {
@@ -111,6 +114,7 @@ static void read_lists(struct project_read *r)
         (void)read_patterns(r->l, yml_get(r->map, rows[i].key), what(r, rows[i].key),
                             rows[i].may_be_empty, rows[i].list);
     r->p->immutable_given = yml_get(r->map, "immutable") != NULL;
+    r->p->may_read_given = yml_get(r->map, "may_read") != NULL;
     check_places(r, "may_publish");
     if (!yml_get(r->map, "may_publish"))
         diag_warn(r->l->diags, r->map->at, "%s is missing: it may publish nowhere",
@@ -142,6 +146,20 @@ static void read_may_build(struct project_read *r)
         r->p->may_build[p] = p != PIPELINE_CHECK && p != PIPELINE_GATE;
 }
 
+static void read_sweep(struct project_read *r)
+{
+    const struct yml_node *after = yml_get(r->map, "sweep_after");
+    const char *text;
+    r->p->sweep = true;
+    r->p->sweep_after_s = LIMIT_SWEEP_AFTER_S;
+    (void)yml_want_bool(yml_get(r->map, "sweep"), what(r, "sweep"), &r->p->sweep, r->l->diags);
+    if (after && yml_want_str(after, what(r, "sweep_after"), false, &text, r->l->diags) &&
+        !sweep_parse_age(text, &r->p->sweep_after_s))
+        diag_error(r->l->diags, after->at,
+                   "%s must be a time like 36h or 14d, or never, not '%.40s'",
+                   what(r, "sweep_after"), text);
+}
+
 static void read_choices(struct project_read *r)
 {
     static const char *const modes[] = {"publish", "shadow"};
@@ -163,6 +181,7 @@ static void read_choices(struct project_read *r)
     r->p->wait_for_staged_s = LIMIT_WAIT_STAGED_S;
     (void)read_seconds(l, yml_get(r->map, "wait_for_staged"), what(r, "wait_for_staged"), 0,
                        7 * 86400, &r->p->wait_for_staged_s);
+    read_sweep(r);
     (void)yml_want_bool(yml_get(r->map, "anywhere"), what(r, "anywhere"), &r->p->anywhere,
                         l->diags);
 }
@@ -177,12 +196,65 @@ static void read_rest(struct project_read *r)
                       &unused);
 }
 
+static void strbuf_wipe(struct strbuf *b)
+{
+    if (b->cap)
+        crypt_wipe(b->buf, b->cap);
+    strbuf_release(b);
+}
+
+static int load_key(struct policy_key *k, struct err *err)
+{
+    /* A private key that stands here by mistake is not left in memory. */
+    struct strbuf text CLEANUP(strbuf_wipe) = STRBUF_INIT(LIMIT_KEY_FILE);
+    if (fs_read_file(k->path, &text, err) < 0)
+        return -1;
+    k->key = crypt_public_key(text.buf, text.len, err);
+    return k->key ? 0 : err_wrap(err, "%s", k->path);
+}
+
+/* Public keys, but what stands here may be anything: no message repeats it. */
+static bool read_signer(struct settings_load *l, const struct yml_node *item, void *to)
+{
+    struct project_read *r = to;
+    struct err err = ERR_INIT;
+    const char *path = item->type == YML_SCALAR ? str_after(item->text, "file:") : NULL;
+    if (str_empty(path)) {
+        diag_error(l->diags, item->at, "%s must be file:PATH, where PATH holds a public key (PEM)",
+                   what(r, "require_signature"));
+        return false;
+    }
+    struct policy_key *k = list_push(l->arena, &r->p->require_signature);
+    k->path = *path == '/'
+                  ? path
+                  : arena_printf(l->arena, "%s/%s", fs_dirname(l->arena, item->at.file), path);
+    if (!(l->roles & SETTINGS_WORK) || load_key(k, &err) == 0)
+        return true;
+    diag_error(l->diags, item->at, "%s: %s", what(r, "require_signature"), err.text);
+    return false;
+}
+
+/* Nothing by accident: a list without keys is no leave to publish what nobody signed. */
+static void read_signers(struct project_read *r)
+{
+    const struct yml_node *node = yml_get(r->map, "require_signature");
+    if (node && (yml_is_null(node) || (node->type == YML_SEQ && !node->n)))
+        diag_error(r->l->diags, node->at,
+                   "%s names no key: leave it out where unsigned images may be published",
+                   what(r, "require_signature"));
+    else
+        (void)read_each(r->l, node, what(r, "require_signature"), read_signer, r);
+}
+
 void settings_read_project(struct settings_load *l, const struct yml_node *entry)
 {
-    static const char *const keys[] = {
-        "match",    "forge",      "branches",  "may_publish", "may_read",       "image_tags",
-        "git_tags", "anywhere",   "may_build", "build_pull",  "immutable",      "intermediate",
-        "mode",     "unrecorded", "on_stale",  "on_foreign",  "wait_for_staged"};
+    static const char *const keys[] = {"match",       "forge",           "branches",
+                                       "may_publish", "may_read",        "image_tags",
+                                       "git_tags",    "anywhere",        "may_build",
+                                       "build_pull",  "immutable",       "intermediate",
+                                       "mode",        "unrecorded",      "on_stale",
+                                       "on_foreign",  "wait_for_staged", "require_signature",
+                                       "sweep",       "sweep_after"};
     if (!yml_want_map(entry, "an entry of `projects`", l->diags))
         return;
     const struct yml_node *match = yml_get(entry, "match");
@@ -200,6 +272,7 @@ void settings_read_project(struct settings_load *l, const struct yml_node *entry
     read_lists(&r);
     read_may_build(&r);
     read_choices(&r);
+    read_signers(&r);
     read_rest(&r);
     *list_push(l->arena, &l->s->policy) = p;
 }

@@ -54,10 +54,18 @@ const char *key_path(struct settings_load *l, const char *map, const char *entry
 
 /* The sections (settings_forges.c, settings_projects.c): one entry each, checked and added. */
 void settings_read_forge(struct settings_load *l, const struct yml_pair *pair);
-void settings_read_registry(struct settings_load *l, const struct yml_pair *pair);
+void settings_read_registry(struct settings_load *l,
+                            const struct yml_pair *pair); /* _registries.c */
+void settings_read_auth_file(struct settings_load *l, const struct yml_node *n);
+void settings_read_certs_dirs(struct settings_load *l, const struct yml_node *n);
+/* Once all are there: their certs.d folders. */
+void settings_find_certs(struct settings_load *l);
 void settings_read_zuul(struct settings_load *l, const struct yml_pair *pair);
+void settings_read_mirror(struct settings_load *l, const struct yml_pair *pair);
 void settings_read_project(struct settings_load *l, const struct yml_node *entry);
-/* Once all are there: entries that an earlier one shadows. */
+/* Once all are there: may the lists under `mirrors` be run with the registries that there are? */
+void settings_check_mirrors(struct settings_load *l);
+/* Likewise: entries that an earlier one shadows. */
 void settings_warn_shadowed(struct settings_load *l);
 
 #endif

@@ -2,8 +2,10 @@
 
 #include "cgi/command.h"
 #include "core/base/limits.h"
+#include "core/base/str.h"
 #include "core/engine/locks.h"
 #include "core/os/fs.h"
+#include "core/registry/credentials.h"
 
 #include <errno.h>
 
@@ -18,22 +20,40 @@ static int make_scratch(struct engine *e, struct err *err)
     return err_errno(err, ERR_CONFIG, errno, "a directory below /tmp");
 }
 
+static const char *environment(const char *name)
+{
+    return getenv(name);
+}
+
+static int load_credentials(struct engine *e, const struct settings *s, struct err *err)
+{
+    if (!s->auth_file)
+        return 0;
+    e->credentials = str_eq(s->auth_file, "user") ? credentials_of_user(environment, err)
+                                                  : credentials_from_file(s->auth_file, err);
+    return e->credentials ? 0 : -1;
+}
+
 int engine_setup(struct engine *e, const struct settings *s, bool with_store, struct err *err)
 {
     struct http_client_opts http_opts = {0};
     struct git_opts git_opts = {.cache_dir = s->cache};
     struct store_opts store_opts = {.url = s->store, .may_create = true};
-    *e = (struct engine){.forges = s->forges.at, .n_forges = s->forges.n, .policy = &s->policy};
+    *e = (struct engine){.forges = s->forges.at,
+                         .n_forges = s->forges.n,
+                         .policy = &s->policy,
+                         .mirrors = &s->mirrors};
     if (!with_store && make_scratch(e, err) < 0)
         return -1;
     if (e->scratch)
         git_opts.cache_dir = e->scratch;
     if ((with_store && store_open(&store_opts, &e->store, err) < 0) ||
-        !(e->http = http_client_new(&http_opts, err)) || !(e->git = git_new(&git_opts, err))) {
+        load_credentials(e, s, err) < 0 || !(e->http = http_client_new(&http_opts, err)) ||
+        !(e->git = git_new(&git_opts, err))) {
         engine_teardown(e);
         return -1;
     }
-    e->registry = registry_new(e->http, &s->registries);
+    e->registry = registry_new(e->http, &s->registries, e->credentials);
     e->locks = target_locks_new();
     e->proofs = push_proofs_new();
     return 0;
@@ -45,6 +65,7 @@ void engine_teardown(struct engine *e)
     target_locks_free(e->locks);
     if (e->registry)
         registry_free(e->registry);
+    credentials_free(e->credentials);
     if (e->git)
         git_free(e->git);
     if (e->http)

@@ -5,17 +5,9 @@
 
 #include <inttypes.h>
 
-/* For a terminal: control characters, also the two-byte ones of UTF-8, become '?'. */
 static const char *plain(struct arena *a, const char *text)
 {
-    char *copy = arena_strdup(a, text ? text : "-");
-    for (unsigned char *p = (unsigned char *)copy; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            *p = '?';
-        if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-            p[0] = p[1] = '?';
-    }
-    return *copy ? copy : "-";
+    return str_empty(text) ? "-" : str_printable(a, text);
 }
 
 static const char *age(struct arena *a, int64_t now_ms, int64_t then_ms)

@@ -58,9 +58,9 @@ static int run_worker(struct engine *engine, const struct settings *s, int64_t t
     struct worker_opts opts = {.engine = engine,
                                .threads = (size_t)threads,
                                .keep_ignored_s = s->keep_ignored_s,
-                               .stop = &ending.stop,
                                .until_idle = once};
     pthread_t thread;
+    engine->stop = &ending.stop;
     int lock = lock_file_try(store_work_lock_path(engine->store, &a), err);
     if (lock < 0)
         return err->code == EWOULDBLOCK

@@ -53,7 +53,7 @@ static enum forge_step converse(struct question *q, forge_step_fn *step, struct 
         if (result != FORGE_MORE)
             return result;
         call = (struct http_call){
-            .req = next, .max_body = LIMIT_RESPONSE, .ca_file = d->conf->ca_file};
+            .req = next, .max_body = LIMIT_RESPONSE, .via.ca_file = d->conf->ca_file};
         if (http_do(q->engine->http, d->arena, &call, err) < 0) {
             (void)err_wrap(err, "asking forge '%s'", d->conf->name);
             return FORGE_FAILED;
@@ -161,6 +161,25 @@ int ask_on_branch(const struct engine *e, const struct event *event, const char 
     if (begin(&q, e, event, &a, err) < 0)
         return -1;
     return git_on_branch(e->git, &q.remote, event->list_commit, branch, on, err);
+}
+
+int ask_change(const struct engine *e, const char *forge, const char *project, const char *change,
+               struct arena *a, struct change_status *out, struct err *err)
+{
+    struct question q;
+    const struct event event = {.kind = EVENT_OPENED, .forge = forge, .project = project};
+    *out = (struct change_status){.state = CHANGE_UNASKED};
+    if (!engine_forge(e, forge))
+        return 0;
+    if (begin(&q, e, &event, a, err) < 0)
+        return -1;
+    if (!q.forge->change)
+        return 0;
+    q.dialogue.change = change;
+    if (converse(&q, q.forge->change, err) != FORGE_DONE)
+        return -1;
+    *out = q.dialogue.status;
+    return 0;
 }
 
 int ask_ancestry(const struct engine *e, const struct event *event, const struct order_key *mine,

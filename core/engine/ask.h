@@ -30,6 +30,11 @@ int ask_tree(const struct engine *e, const struct event *event, struct arena *a,
 int ask_on_branch(const struct engine *e, const struct event *event, const char *branch, bool *on,
                   struct err *err);
 
+/* What became of a change, by its number; CHANGE_UNASKED where nobody can be asked: plain git, or a
+ * forge that was taken out of the configuration. */
+int ask_change(const struct engine *e, const char *forge, const char *project, const char *change,
+               struct arena *a, struct change_status *out, struct err *err);
+
 /* How the commits of two keys of the event's project are related; ANCESTRY_NOT_ASKED where the
  * forge's own merge times tell already. */
 int ask_ancestry(const struct engine *e, const struct event *event, const struct order_key *mine,

@@ -21,6 +21,7 @@ static const struct {
     [EVENT_TAG] = {true, NULL},
     [EVENT_TAG_DELETED] = {false, NULL},
     [EVENT_STAGED] = {false, NULL},
+    [EVENT_TIMER] = {false, "no delivery can say what the clock says"},
 };
 
 void deliver_task(const struct event *event, int64_t delivery, int64_t received_at, struct arena *a,

@@ -12,6 +12,9 @@
 #include "core/registry/registry.h"
 #include "core/store/store.h"
 
+#include <stdatomic.h>
+
+struct mirror_confs;
 struct target_locks;
 struct push_proofs;
 
@@ -19,19 +22,22 @@ struct engine {
     struct store *store; /* NULL for commands that only plan */
     struct http_client *http;
     struct registry *registry;
+    struct credentials *credentials; /* of registries, beside the configuration's; NULL: none */
     struct git *git;
     const struct forge_conf *forges;
     size_t n_forges;
     const struct policy *policy;
-    struct target_locks *locks; /* NULL for commands that only plan */
-    char *scratch;              /* a directory that ends with the engine, NULL: none */
-    struct push_proofs *proofs; /* repositories that took a push of ours lately; as locks */
+    const struct mirror_confs *mirrors; /* run by the clock; NULL for commands */
+    struct target_locks *locks;         /* NULL for commands that only plan */
+    char *scratch;                      /* a directory that ends with the engine, NULL: none */
+    const atomic_bool *stop;            /* becomes true: begin nothing long; NULL for commands */
+    struct push_proofs *proofs;         /* repositories that took a push of ours lately; as locks */
 };
 
 /* The configured forge of that name, NULL when there is none (any more). */
 const struct forge_conf *engine_forge(const struct engine *e, const char *name);
 
-/* plan_input's knows_registry; ctx is the engine's registry. */
+/* knows_registry of plans and mirrors; ctx is the engine's registry. */
 bool engine_knows_registry(const void *ctx, const char *host);
 
 /* What became of a task, in one value. */

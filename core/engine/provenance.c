@@ -5,6 +5,7 @@
 #include "core/domain/manifest.h"
 #include "core/engine/ask.h"
 #include "core/lib/json.h"
+#include "core/registry/blob.h"
 
 #include <errno.h>
 
@@ -166,8 +167,9 @@ static int check_config(struct publishing *p, const struct flip *f, const struct
         return -1;
     if (!digest)
         return 0;
-    if (registry_small_blob(p->engine->registry, p->arena, f->step.registry, f->step.name, digest,
-                            CONFIG_BLOB_MAX, &bytes, &len, err) < 0)
+    const struct endpoint from = {
+        .registry = p->engine->registry, .host = f->step.registry, .name = f->step.name};
+    if (blob_read(&from, digest, CONFIG_BLOB_MAX, p->arena, &bytes, &len, err) < 0)
         return err_wrap(err, "reading the labels of %s:%s", f->repository, f->step.staged_tag);
     struct js *config CLEANUP_JS = js_parse(bytes, len, NULL);
     /* An artifact's config need not be JSON: then it has no labels. */

@@ -368,7 +368,8 @@ static bool attempt_publish(struct publishing *p, struct outcome *out, bool *set
         *out = outcome_waiting(p, &err);
         return true;
     }
-    if (stage == STAGE_FAILED || check_foreign(p, &err) < 0 || publishing_prove(p, &err) < 0) {
+    if (stage == STAGE_FAILED || check_foreign(p, &err) < 0 || publishing_attest(p, &err) < 0 ||
+        publishing_prove(p, &err) < 0) {
         *out = outcome_of_error(&err, p->task->attempt, p->arena);
         if (err.kind == ERR_PERM && err.code == EPERM)
             out->state = TASK_HELD;

@@ -1,6 +1,7 @@
 /*
  * publish.h - one plan's final tags, all or nothing (promises P2 to P5): resolve the sources to
- * bytes and digest, compare order, lock, journal, flip, read back, clean.
+ * bytes and digest, compare order, check signatures where the policy wants them, lock, journal,
+ * flip, read back, clean.
  *
  * Nothing visible changes before the journal is on disk. After it, temporary trouble leaves the
  * journal open (the task fails and is resumed), permanent trouble restores what was there.

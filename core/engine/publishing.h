@@ -1,7 +1,7 @@
 /*
  * publishing.h - the state of one publication on its way, shared by the files that move it along:
- * resolve.c (where from), flip.c (there and back), retire.c (which staged tags go), publish.c (the
- * order of things). Private to those.
+ * resolve.c (where from), attest.c (is it signed), flip.c (there and back), retire.c (which staged
+ * tags go), publish.c (the order of things). Private to those.
  */
 #ifndef SLIPWAY_PUBLISHING_H
 #define SLIPWAY_PUBLISHING_H
@@ -72,6 +72,10 @@ int publishing_look(struct publishing *p, struct err *err);
 int publishing_back(struct publishing *p, struct err *err);
 /* Proves the right to push to every repository before the first of several flips. */
 int publishing_prove(struct publishing *p, struct err *err);
+
+/* attest.c: where the policy asks for signatures, every digest that will be published is signed.
+ * -1: ERR_PERM names the image and what is missing; ERR_TEMP: could not ask. */
+int publishing_attest(struct publishing *p, struct err *err);
 
 /* retire.c: staged tags that may go: seen with the digest that is live now, or superseded. */
 struct cleanup_list retire_list(struct publishing *p);

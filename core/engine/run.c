@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/engine/intake.h"
+#include "core/engine/mirror_task.h"
 #include "core/engine/publish.h"
 #include "core/os/clock.h"
 
@@ -112,6 +113,8 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     struct outcome out;
     if (event_from_json(t->event, a, &event, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
+    if (event.kind == EVENT_TIMER)
+        return mirror_timer_run(e, t, event.project, a);
     if (intake_plan(e, &event, a, &plan, &err) < 0)
         return err.kind == ERR_TEMP && err.code == EAGAIN ? not_yet(t, &err, a)
                                                           : outcome_of_error(&err, t->attempt, a);
@@ -121,6 +124,10 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     if (decided_by_plan(&plan, a, &out))
         return out;
     const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);
+    if (str_eq(t->pipeline, MIRROR_PIPELINE) || (plan.mirrors.n && !plan.tags.n))
+        return mirror_task_run(e, t, &plan, policy, a);
+    if (plan.mirrors.n && mirror_task_queue(e, t, a, &err) < 0)
+        return outcome_of_error(&err, t->attempt, a);
     return publish_run(e, t, &event, &plan, policy, a, settled);
 }
 

@@ -5,6 +5,8 @@
 #include "core/base/str.h"
 #include "core/engine/clean.h"
 #include "core/engine/deliver.h"
+#include "core/engine/mirror.h"
+#include "core/engine/mirror_task.h"
 #include "core/engine/run.h"
 #include "core/os/clock.h"
 #include "core/os/wake.h"
@@ -17,7 +19,8 @@ enum {
     LARGE_ITEM = 256 * 1024,
     PASS_DELIVERIES = 64,
     STORE_TROUBLE_MS = 1000,
-    PRUNE_EVERY_MS = 3600 * 1000
+    PRUNE_EVERY_MS = 3600 * 1000,
+    TIMERS_EVERY_MS = 1000
 };
 
 enum item_kind { ITEM_RUN, ITEM_RESUME, ITEM_CLEAN };
@@ -45,6 +48,8 @@ struct worker {
     size_t in_flight;
     bool ending;
     int64_t pruned_at;
+    int64_t timers_at;
+    int64_t *timer_spans; /* one an entry of the engine's mirrors */
 };
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -322,6 +327,15 @@ static void prune(struct worker *w)
         log_warn("old deliveries could not be forgotten", "reason", err.text, NULL);
 }
 
+static void queue_timers(struct worker *w)
+{
+    int64_t now = clock_now_ms();
+    if (now - w->timers_at < TIMERS_EVERY_MS)
+        return;
+    w->timers_at = now;
+    mirror_timer_queue(w->engine, w->timer_spans, now);
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static int64_t until_next(struct worker *w)
@@ -346,7 +360,8 @@ static bool is_idle(struct worker *w)
 
 static void loop(struct worker *w, int wake_fd)
 {
-    while (!atomic_load(w->opts->stop) && !store_is_broken(w->engine->store)) {
+    while (!atomic_load(w->engine->stop) && !store_is_broken(w->engine->store)) {
+        queue_timers(w);
         bool more = take_deliveries(w);
         take_tasks(w, list_open, ITEM_RESUME);
         take_tasks(w, list_due, ITEM_RUN);
@@ -366,6 +381,8 @@ int worker_run(const struct worker_opts *opts, struct err *err)
     struct worker w = {.opts = opts,
                        .engine = opts->engine,
                        .wake_path = store_wake_path(opts->engine->store, &a)};
+    if (opts->engine->mirrors)
+        w.timer_spans = arena_alloc(&a, (opts->engine->mirrors->n + 1) * sizeof *w.timer_spans);
     pthread_t threads[LIMIT_WORK_THREADS];
     size_t n = 0;
     int wake_fd = wake_listen(w.wake_path, err);
@@ -377,6 +394,7 @@ int worker_run(const struct worker_opts *opts, struct err *err)
         n++;
     if (n)
         loop(&w, wake_fd);
+    registry_stop(opts->engine->registry);
     (void)pthread_mutex_lock(&w.mutex);
     w.ending = true;
     (void)pthread_cond_broadcast(&w.handed);

@@ -7,18 +7,15 @@
 
 #include "core/engine/engine.h"
 
-#include <stdatomic.h>
-
 struct worker_opts {
     const struct engine *engine;
-    size_t threads;          /* tasks at once: 1 to LIMIT_WORK_THREADS */
-    int64_t keep_ignored_s;  /* how long ignored deliveries are kept */
-    const atomic_bool *stop; /* set by the caller, who then sends a wake-up */
-    bool until_idle;         /* return once nothing is left to do now */
+    size_t threads;         /* tasks at once: 1 to LIMIT_WORK_THREADS */
+    int64_t keep_ignored_s; /* how long ignored deliveries are kept */
+    bool until_idle;        /* return once nothing is left to do now */
 };
 
-/* Runs until told to stop; tasks under way are finished first. -1: the store failed for good, or
- * the wake-up socket could not be made. */
+/* Runs until the engine's `stop` is set and a wake-up sent; tasks under way are finished first. -1:
+ * the store failed for good, or the wake-up socket could not be made. */
 int worker_run(const struct worker_opts *opts, struct err *err);
 
 #endif

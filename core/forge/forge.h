@@ -11,6 +11,7 @@
 #include "core/base/err.h"
 #include "core/base/httpmsg.h"
 #include "core/base/mem.h"
+#include "core/domain/change.h"
 #include "core/domain/event.h"
 #include "core/domain/order.h"
 
@@ -61,6 +62,8 @@ struct forge_dialogue {
     const char *mine; /* ancestry, set by the engine: two commits of event->project */
     const char *applied;
     enum ancestry related; /* ancestry: how they are related */
+    const char *change;    /* change, set by the engine: a number, of event->project */
+    struct change_status status; /* change: what became of it; never CHANGE_UNASKED */
 };
 
 /* last is NULL at the first call. Pure but for the dialogue and the arena. */
@@ -98,6 +101,7 @@ struct forge {
     forge_step_fn *tree;     /* the git tree of event->list_commit */
     forge_step_fn *head;     /* the default branch; NULL: plain git knows */
     forge_step_fn *ancestry; /* relates d->mine to d->applied; a lost commit is DIVERGED */
+    forge_step_fn *change;   /* the state of d->change; NULL: nobody can be asked */
 
     /* Makes and signs the request that this forge would send for an event: send-test-hook. e NULL
      * makes one that means nothing (a ping). The url is set to the path below the service's base:

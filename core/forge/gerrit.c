@@ -329,6 +329,7 @@ const struct forge forge_gerrit = {
     .confirm = gerrit_confirm,
     .file = gerrit_file,
     .head = gerrit_head,
+    .change = gerrit_change,
     .tree = forge_use_git,
     .sample = gerrit_sample,
 };

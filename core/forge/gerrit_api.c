@@ -328,3 +328,51 @@ enum forge_step gerrit_head(struct forge_dialogue *d, const struct http_resp *la
     d->head = event_ref_ok(branch) ? arena_strdup(d->arena, branch) : NULL;
     return FORGE_DONE;
 }
+
+static enum forge_step read_status(struct forge_dialogue *d, const struct js *v, const char *what,
+                                   struct err *err)
+{
+    static const struct {
+        const char *status;
+        enum change_state state;
+    } states[] = {{"NEW", CHANGE_OPEN},
+                  {"DRAFT", CHANGE_OPEN}, /* up to 2.14 */
+                  {"MERGED", CHANGE_MERGED},
+                  {"ABANDONED", CHANGE_CLOSED}};
+    const char *status = js_str(v, "status");
+    size_t i = 0;
+    if (!str_eq(payload_text(v, "_number", d->arena), d->change) ||
+        !str_eq(js_str(v, "project"), d->event->project))
+        return dialogue_not_yet(err, "%s: the answer is about another change", what);
+    while (i < ARRAY_LEN(states) && !str_eq(status, states[i].status))
+        i++;
+    if (i == ARRAY_LEN(states))
+        return dialogue_not_yet(err, "%s: the answer has no known \"status\"", what);
+    if (states[i].state == CHANGE_MERGED) {
+        d->status.commit = dialogue_commit(d, v, "current_revision", what, err);
+        if (!d->status.commit)
+            return FORGE_FAILED;
+        d->status.merged_at = payload_time(v, "submitted");
+    }
+    d->status.state = states[i].state;
+    return FORGE_DONE;
+}
+
+enum forge_step gerrit_change(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err)
+{
+    if (!event_change_ok(d->change) || !event_project_ok(d->event->project))
+        return dialogue_never(err, "this is no number of a change");
+    if (!last)
+        return ask(d, STAGE_FIRST,
+                   arena_printf(d->arena, "changes/%s~%s?o=CURRENT_REVISION", escaped_project(d),
+                                d->change),
+                   true, next);
+    const char *what = arena_printf(d->arena, "change %s of %s", d->change, d->event->project);
+    if (last->status == 404) {
+        d->status.state = CHANGE_UNKNOWN;
+        return FORGE_DONE;
+    }
+    CLEANUP_JS struct js *v = dialogue_json(last, XSSI_PREFIX, what, err);
+    return v ? read_status(d, v, what, err) : FORGE_FAILED;
+}

@@ -391,5 +391,6 @@ const struct forge forge_github = {
     .file = github_file,
     .tree = github_tree,
     .ancestry = github_ancestry,
+    .change = github_change,
     .sample = github_sample,
 };

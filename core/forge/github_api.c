@@ -258,3 +258,50 @@ enum forge_step github_ancestry(struct forge_dialogue *d, const struct http_resp
         }
     return dialogue_not_yet(err, "%s: the answer has no known \"status\"", what);
 }
+
+/* Closed is what nobody may conclude from an answer that says too little: `merged` has to be there,
+ * and to agree with the rest. */
+static enum forge_step read_status(struct forge_dialogue *d, const struct js *v, const char *what,
+                                   struct err *err)
+{
+    const char *state = js_str(v, "state");
+    const struct js *said = js_get(v, "merged"), *when = js_get(v, "merged_at");
+    bool merged = js_bool(v, "merged");
+    int64_t at = payload_time(v, "merged_at");
+    if (!str_eq(payload_text(v, "number", d->arena), d->change))
+        return dialogue_not_yet(err, "%s: the answer is about another pull request", what);
+    if (str_eq(state, "open") && said && !merged) {
+        d->status.state = CHANGE_OPEN;
+        return FORGE_DONE;
+    }
+    if (!str_eq(state, "closed") || !said || js_is_null(said) ||
+        (merged ? !at : when && !js_is_null(when)))
+        return dialogue_not_yet(err, "%s: the answer does not say clearly what became of it", what);
+    if (!merged) {
+        d->status.state = CHANGE_CLOSED;
+        return FORGE_DONE;
+    }
+    d->status.commit = dialogue_commit(d, v, "merge_commit_sha", what, err);
+    if (!d->status.commit)
+        return FORGE_FAILED;
+    d->status.merged_at = at;
+    d->status.state = CHANGE_MERGED;
+    return FORGE_DONE;
+}
+
+enum forge_step github_change(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err)
+{
+    if (!event_change_ok(d->change))
+        return dialogue_never(err, "this is no number of a pull request");
+    if (!last)
+        return ask(d, 1, arena_printf(d->arena, "pulls/%s", d->change), ACCEPT_JSON, next, err);
+    const char *what =
+        arena_printf(d->arena, "pull request %s of %s", d->change, d->event->project);
+    if (last->status == 404) {
+        d->status.state = CHANGE_UNKNOWN;
+        return FORGE_DONE;
+    }
+    CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
+    return v ? read_status(d, v, what, err) : refused(d, last, err);
+}

@@ -20,12 +20,16 @@ enum forge_step github_tree(struct forge_dialogue *d, const struct http_resp *la
                             struct http_req *next, struct err *err);
 enum forge_step github_ancestry(struct forge_dialogue *d, const struct http_resp *last,
                                 struct http_req *next, struct err *err);
+enum forge_step github_change(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err);
 enum forge_step gerrit_confirm(struct forge_dialogue *d, const struct http_resp *last,
                                struct http_req *next, struct err *err);
 enum forge_step gerrit_head(struct forge_dialogue *d, const struct http_resp *last,
                             struct http_req *next, struct err *err);
 enum forge_step gerrit_file(struct forge_dialogue *d, const struct http_resp *last,
                             struct http_req *next, struct err *err);
+enum forge_step gerrit_change(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err);
 
 /* Answers FORGE_USE_GIT. */
 enum forge_step forge_use_git(struct forge_dialogue *d, const struct http_resp *last,

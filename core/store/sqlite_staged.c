@@ -262,3 +262,126 @@ int store_staged_get(struct store *s, const char *forge, const char *project, co
     *found = c.found;
     return 0;
 }
+
+/* ---- what a sweep wants to know ---- */
+
+struct staged_tags {
+    const char *repository;
+    const struct str_list *tags;
+    struct arena *a;
+    struct staged_tag_list *out;
+};
+
+static int staged_tag_rows(struct sql *db, const struct staged_tags *c, const char *tag,
+                           struct err *err)
+{
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT i.digest, s.forge, s.project, s.change, s.recorded_at, s.promoted"
+                  " FROM staged_image i INDEXED BY staged_image_tag"
+                  " CROSS JOIN staged s ON s.id = i.staged"
+                  " WHERE i.repository = ?1 AND i.tag = ?2 ORDER BY s.recorded_at DESC, s.id DESC",
+                  SQL_ARGS(sql_text(c->repository), sql_text(tag)), &q, err))
+        return -1;
+    int rc;
+    while ((rc = sql_step(q, err)) > 0)
+        *list_push(c->a, c->out) = (struct staged_tag){
+            .tag = tag,
+            .digest = sql_col_text(q, 0, c->a),
+            .forge = sql_col_text(q, 1, c->a),
+            .project = sql_col_text(q, 2, c->a),
+            .change = sql_col_text(q, 3, c->a),
+            .recorded_at = sql_col_int(q, 4),
+            .promoted = sql_col_bool(q, 5),
+        };
+    return rc;
+}
+
+static int staged_tags_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct staged_tags *c = ctx;
+    for (size_t i = 0; i < c->tags->n; i++)
+        if (staged_tag_rows(db, c, c->tags->at[i], err))
+            return -1;
+    return 0;
+}
+
+int store_staged_tags(struct store *s, const char *repository, const struct str_list *tags,
+                      struct arena *a, struct staged_tag_list *out, struct err *err)
+{
+    *out = (struct staged_tag_list){0};
+    struct staged_tags c = {.repository = repository, .tags = tags, .a = a, .out = out};
+    return commit_read(&s->commit, staged_tags_op, &c, err);
+}
+
+/* One text a row. */
+struct texts {
+    const char *query;
+    struct sql_values values;
+    struct arena *a;
+    struct str_list *out;
+};
+
+static int texts_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct texts *c = ctx;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db, c->query, c->values, &q, err))
+        return -1;
+    int rc;
+    while ((rc = sql_step(q, err)) > 0)
+        *list_push(c->a, c->out) = sql_col_text(q, 0, c->a);
+    return rc;
+}
+
+int store_repositories(struct store *s, struct arena *a, struct str_list *out, struct err *err)
+{
+    *out = (struct str_list){0};
+    struct texts c = {.query = "SELECT registry || '/' || name FROM target UNION"
+                               " SELECT repository FROM staged_image ORDER BY 1",
+                      .values = SQL_NO_ARGS,
+                      .a = a,
+                      .out = out};
+    return commit_read(&s->commit, texts_op, &c, err);
+}
+
+int store_target_projects(struct store *s, const char *registry, const char *name, struct arena *a,
+                          struct str_list *out, struct err *err)
+{
+    *out = (struct str_list){0};
+    struct texts c = {.query = "SELECT DISTINCT order_project FROM target WHERE registry = ?1"
+                               " AND name = ?2 AND order_project IS NOT NULL ORDER BY 1",
+                      .values = SQL_ARGS(sql_text(registry), sql_text(name)),
+                      .a = a,
+                      .out = out};
+    return commit_read(&s->commit, texts_op, &c, err);
+}
+
+struct pending {
+    const char *forge;
+    const char *project;
+    const char *ref;
+    int64_t id;
+};
+
+static int pending_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct pending *c = ctx;
+    c->id = 0;
+    return sql_one_int(db,
+                       "SELECT id FROM task INDEXED BY task_ref WHERE forge = ?1 AND project = ?2"
+                       " AND ref = ?3 AND reopened = 0 AND state NOT IN ('done', 'skipped',"
+                       " 'superseded', 'dead', 'cancelled') ORDER BY id DESC LIMIT 1",
+                       SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(c->ref)), &c->id,
+                       NULL, err);
+}
+
+int store_task_pending(struct store *s, const char *forge, const char *project, const char *ref,
+                       int64_t *id, struct err *err)
+{
+    struct pending c = {.forge = forge, .project = project, .ref = ref};
+    if (commit_read(&s->commit, pending_op, &c, err))
+        return -1;
+    *id = c.id;
+    return 0;
+}

@@ -370,4 +370,37 @@ int store_staged_get(struct store *s, const char *forge, const char *project, co
 int store_staged_owner(struct store *s, const char *repository, const char *tag, const char *forge,
                        const char *project, struct arena *a, const char **owner, struct err *err);
 
+/* One staged tag that a gate recorded, and for whom. */
+struct staged_tag {
+    const char *tag;
+    const char *digest;
+    const char *forge;
+    const char *project;
+    const char *change; /* "" for a gate without one */
+    int64_t recorded_at;
+    bool promoted;
+};
+
+struct staged_tag_list {
+    struct staged_tag *at;
+    size_t n;
+    size_t cap;
+};
+
+/* What is recorded of these tags of a repository ("host/name"), in their order; a tag may have
+ * several rows, or none. */
+int store_staged_tags(struct store *s, const char *repository, const struct str_list *tags,
+                      struct arena *a, struct staged_tag_list *out, struct err *err);
+
+/* ---- what a sweep wants to know ---- */
+
+/* Every repository ("host/name") that targets or staged rows name, in order of name. */
+int store_repositories(struct store *s, struct arena *a, struct str_list *out, struct err *err);
+/* Whose events ("<forge>/<project>") moved final tags of a repository, in order of name. */
+int store_target_projects(struct store *s, const char *registry, const char *name, struct arena *a,
+                          struct str_list *out, struct err *err);
+/* The newest task about a ref that is not at its end, nor dead; 0: there is none. */
+int store_task_pending(struct store *s, const char *forge, const char *project, const char *ref,
+                       int64_t *id, struct err *err);
+
 #endif

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import world as w
 import accept
+import copying
 import raw
 import retag
 import service
@@ -63,6 +64,28 @@ def rows_of(result):
                      f"{ms['skopeo']:.0f} ms",
                      f"{ms['verified'] / ms['floor']:.2f}x the floor (goal 1.8x); "
                      f"{ms['skopeo'] / ms['verified']:.1f}x faster than skopeo (goal 6x)"))
+    for key in ("copy", "copy5g"):
+        if key not in result:
+            continue
+        got = result[key]
+        took = got["seconds"]
+        peer = f"; skopeo {took['skopeo']:.2f} s" if "skopeo" in took else ""
+        rows.append((f"copy of {got['mib']} MiB in 4 layers between two docker-registries",
+                     f"{took['slipway']:.2f} s, {got['private_mb']:.1f} MB private",
+                     f"PUT only, 4 at once, from memory {took['floor']:.2f} s{peer}",
+                     f"{took['slipway'] / took['floor']:.2f}x the floor (goal 1.2x, 10 MB)"))
+    if "mounts" in result:
+        got = result["mounts"]
+        rows.append(("index of 2 x 3 layers to another repository of its registry",
+                     f"{got['requests']} requests, {got['blobs_moved']} blobs moved", "",
+                     "goal 16 and 0"))
+    if "mirror" in result:
+        got = result["mirror"]
+        ms, heads = got["ms"], got["heads"]
+        rows.append((f"mirror of {copying.MIRRORED} tags, nothing to do",
+                     f"{ms['slipway']:.0f} ms, {heads['source']:.0f} + {heads['target']:.0f} HEAD",
+                     f"`skopeo sync` {ms['skopeo']:.0f} ms",
+                     f"{ms['skopeo'] / ms['slipway']:.0f}x faster (goal 10x)"))
     if "memory" in result:
         for when, key in (("fresh", "memory_at_start"), ("after these runs", "memory")):
             both = ", ".join(f"{role} {m['private_mb']:.1f} / {m['rss_mb']:.1f} MB"
@@ -109,9 +132,23 @@ def measure(world, args, result):
         result["many"] = retag.many(world, 3)
     if "memory" in args.parts:
         result["memory"] = memory_of(world)
+    if {"copy", "copy5g", "mounts", "mirror"} & set(args.parts):
+        measure_copies(world, args, result)
     if "accept" in args.parts:
         world.folder.stop(world.work)
         result["accept"] = accept.run(world, args.seconds, 3)
+
+
+def measure_copies(world, args, result):
+    pair = copying.Pair(world)
+    if "copy" in args.parts:
+        result["copy"] = copying.large(pair, 600, 5)
+    if "copy5g" in args.parts:
+        result["copy5g"] = copying.large(pair, 5 * 1024, 1)
+    if "mounts" in args.parts:
+        result["mounts"] = copying.mounts(pair)
+    if "mirror" in args.parts:
+        result["mirror"] = copying.unchanged(pair, 3)
 
 
 def main():
@@ -122,7 +159,8 @@ def main():
     parser.add_argument("--times", type=int, default=20, help="rounds of single retags")
     parser.add_argument("--seconds", type=int, default=5, help="of each accept run")
     parser.add_argument("--json", help="also write the results there")
-    parser.add_argument("parts", nargs="*", default=["single", "many", "memory", "accept"])
+    parser.add_argument("parts", nargs="*", default=[
+        "single", "many", "memory", "copy", "copy5g", "mounts", "mirror", "accept"])
     args = parser.parse_args()
     result = {"machine": machine(), "registry": version("docker-registry", "--version"),
               "nginx": version(service.find_nginx(), "-v")}

@@ -1,0 +1,244 @@
+#include "cgi/command.h"
+
+#include "cgi/command/by_hand.h"
+#include "cgi/copy_print.h"
+#include "cgi/progress.h"
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/engine/mirror.h"
+#include "core/os/fs.h"
+
+#include <unistd.h>
+
+#define LIST_DEFAULT ".slipway.yaml"
+
+struct mirror_flags {
+    struct by_hand_flags by_hand;
+    const char *name, *format;
+    int64_t rate_min;
+    bool prune, dry_run, exit_code, quiet;
+};
+
+static int read_list(const char *path, struct imagefile_mirrors *items, struct arena *a)
+{
+    struct err err = ERR_INIT;
+    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(LIMIT_YAML_BYTES);
+    struct strbuf found CLEANUP_STRBUF = STRBUF_INIT(KIB(256));
+    struct diags diags = {.arena = a};
+    int rc =
+        str_eq(path, "-") ? fs_read_fd(STDIN_FILENO, &text, &err) : fs_read_file(path, &text, &err);
+    if (rc < 0) {
+        err.kind = ERR_CONFIG;
+        return command_failed(&err);
+    }
+    bool good = mirror_parse(path, text.buf, text.len, items, &diags);
+    diag_format(&diags, &found);
+    (void)fputs(found.buf, stderr);
+    return good ? EXIT_DONE : EXIT_USAGE;
+}
+
+/* Whoever runs this by hand may name any registry: all hosts of the list are known. */
+static void add_hosts(const struct imagefile_mirrors *items, struct str_list *hosts,
+                      struct arena *a)
+{
+    struct imageref ref;
+    list_each (const struct imagefile_mirror, m, items) {
+        if (imageref_parse(m->src_repository, NULL, a, &ref, NULL) == 0)
+            *list_push(a, hosts) = ref.host;
+        for (size_t i = 0; i < m->dest_repositories.n; i++)
+            if (imageref_parse(m->dest_repositories.at[i], m->dest_registry, a, &ref, NULL) == 0)
+                *list_push(a, hosts) = ref.host;
+    }
+}
+
+static bool knows_registry(const void *ctx, const char *host)
+{
+    return registry_knows(ctx, host);
+}
+
+static void print_json(const struct mirror_result *r, struct arena *a)
+{
+    struct js *doc CLEANUP_JS = js_object();
+    struct js *rows = js_array(), *count = js_object();
+    list_each (const struct mirror_row, row, r) {
+        struct js *o = js_object();
+        js_put_str(o, "state", mirror_state_name(row->state));
+        js_put_str(o, "source", row->source);
+        js_put_str(o, "target", row->target);
+        js_put_str(o, "digest", row->digest);
+        js_put_int(o, "bytes_moved", row->bytes_moved);
+        js_put_str(o, "reason", row->reason);
+        if (row->state == MIRROR_FAILED)
+            js_put_bool(o, "temporary", row->temporary);
+        js_push(rows, o);
+    }
+    for (int s = 0; s < MIRROR__MAX; s++)
+        js_put_int(count, mirror_state_name((enum mirror_state)s), (int64_t)r->count[s]);
+    js_put_int(doc, "schema", 1);
+    js_put(doc, "count", count);
+    js_put(doc, "rows", rows);
+    (void)printf("%s\n", js_pretty(doc, a));
+}
+
+/* Copies have been shown as they ended, unless that was to be quiet. */
+static void print_text(const struct mirror_result *r, const struct mirror_flags *f, struct arena *a)
+{
+    list_each (const struct mirror_row, row, r) {
+        bool told = row->watched && !f->quiet;
+        if (told || row->state == MIRROR_SAME || row->state == MIRROR_COPIED)
+            continue;
+        (void)fprintf(stderr, "%-11s %s%s%s\n", mirror_state_name(row->state),
+                      row->target   ? row->target
+                      : row->source ? row->source
+                                    : "-",
+                      row->reason ? ": " : "", row->reason ? str_printable(a, row->reason) : "");
+    }
+    for (int s = 0, shown = 0; s < MIRROR__MAX; s++)
+        if (r->count[s])
+            (void)printf("%s%zu %s", shown++ ? ", " : "", r->count[s],
+                         mirror_state_name((enum mirror_state)s));
+    (void)printf("%s\n", r->n ? "" : "nothing to mirror");
+}
+
+static int exit_code(const struct mirror_result *r, const struct mirror_flags *f)
+{
+    bool only_temporary = true;
+    list_each (const struct mirror_row, row, r)
+        if (row->state == MIRROR_FAILED && !row->temporary)
+            only_temporary = false;
+    if (r->count[MIRROR_FAILED])
+        return only_temporary ? EXIT_TRY_LATER : EXIT_FAILED;
+    bool pending = r->count[MIRROR_WOULD_COPY] || r->count[MIRROR_WOULD_PRUNE];
+    return f->exit_code && pending ? EXIT_CHANGES : EXIT_DONE;
+}
+
+static int run_list(const struct by_hand *b, const struct mirror_flags *f,
+                    const struct imagefile_mirrors *items, struct arena *a)
+{
+    struct diags refused = {.arena = a};
+    struct strbuf found CLEANUP_STRBUF = STRBUF_INIT(KIB(256));
+    struct mirror_entries entries = {0};
+    struct mirror_result result;
+    struct mirror_opts opts = {
+        .registry = b->registry,
+        .rules = {.knows_registry = knows_registry, .ctx = b->registry},
+        .prune = f->prune,
+        .may_prune = true,
+        .dry_run = f->dry_run,
+        .rate_min = f->rate_min,
+    };
+    mirror_resolve(items, &opts.rules, &entries, &refused);
+    diag_format(&refused, &found);
+    (void)fputs(found.buf, stderr);
+    if (refused.errors)
+        return EXIT_USAGE;
+    bool json = str_eq(f->format, "json");
+    struct progress *progress = progress_new(stderr, 0, f->quiet || json);
+    opts.watch = progress_watch(progress);
+    if (!f->dry_run && !f->quiet)
+        (void)fprintf(stderr, "slipway mirror: unfenced: a promotion of the same tag at the same "
+                              "time is not waited for\n");
+    mirror_run(&opts, &entries, a, &result);
+    progress_free(progress);
+    if (json)
+        print_json(&result, a);
+    else
+        print_text(&result, f, a);
+    return exit_code(&result, f);
+}
+
+/* The list of that name in the configuration, NULL after saying that there is none. */
+static const struct mirror_conf *configured(const struct by_hand *b, const char *name)
+{
+    if (b->settings)
+        list_each (const struct mirror_conf, conf, &b->settings->mirrors)
+            if (str_eq(conf->name, name))
+                return conf;
+    (void)command_usage(&command_mirror,
+                        b->settings ? "the configuration has no list '%.80s' under `mirrors`"
+                                    : "there is no configuration that could have a list '%.80s'; "
+                                      "name it with --config",
+                        name);
+    return NULL;
+}
+
+static int mirror(struct mirror_flags *f, const char *path, struct arena *a)
+{
+    struct imagefile_mirrors items = {0};
+    struct str_list hosts = {0};
+    struct by_hand b;
+    int code = f->name ? EXIT_DONE : read_list(path, &items, a);
+    if (code != EXIT_DONE)
+        return code;
+    add_hosts(&items, &hosts, a);
+    code = by_hand_setup(&b, &f->by_hand, &hosts, a);
+    if (code != EXIT_DONE)
+        return code;
+    const struct mirror_conf *conf = f->name ? configured(&b, f->name) : NULL;
+    if (conf) {
+        items = conf->items;
+        f->prune = f->prune || conf->prune;
+        f->rate_min = f->rate_min ? f->rate_min : conf->rate_min;
+    }
+    code = f->name && !conf ? EXIT_USAGE : run_list(&b, f, &items, a);
+    by_hand_release(&b);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct mirror_flags f = {.format = "text"};
+    const struct flag flags[] = {
+        BY_HAND_FLAGS(f.by_hand),
+        {"name", 0, FLAG_STR, &f.name},
+        {"prune", 0, FLAG_BOOL, &f.prune},
+        {"dry-run", 'n', FLAG_BOOL, &f.dry_run},
+        {"exit-code", 0, FLAG_BOOL, &f.exit_code},
+        {"rate-min", 0, FLAG_INT, &f.rate_min},
+        {"quiet", 'q', FLAG_BOOL, &f.quiet},
+        {"format", 0, FLAG_STR, &f.format},
+    };
+    int positional;
+    int code = flags_parse(&command_mirror, flags, ARRAY_LEN(flags), argc, argv, &positional);
+    if (code >= 0)
+        return code;
+    if (positional > 1 || (positional && f.name))
+        return command_usage(&command_mirror, "it takes one list: a file, or --name");
+    if (!str_eq(f.format, "text") && !str_eq(f.format, "json"))
+        return command_usage(&command_mirror, "--format is text or json, not \"%s\"", f.format);
+    if (f.exit_code && !f.dry_run)
+        return command_usage(&command_mirror, "--exit-code goes with --dry-run");
+    return mirror(&f, positional ? argv[1] : LIST_DEFAULT, &a);
+}
+
+const struct command command_mirror = {
+    .name = "mirror",
+    .summary = "copy a list of images between registries, as far as they differ",
+    .help =
+        "Examples:\n"
+        "  slipway mirror                        # the list in .slipway.yaml, here\n"
+        "  slipway mirror --dry-run --exit-code images.yaml\n"
+        "  slipway mirror --prune --format json images.yaml\n"
+        "  slipway mirror --name upstream        # a list of the service's configuration\n"
+        "\n"
+        "The list is mirror_container_images_images; each item has src_repository, src_tag (a\n"
+        "tag or digest) or src_tags (tags, globs, ^regex$, semver:>=1.2 <2) with skip_tags,\n"
+        "dest_repository (one or several), dest_registry, dest_tag, platforms, prune and\n"
+        "companions. What the target shows already costs one HEAD on each side. A failure does\n"
+        "not stop the others.\n"
+        "\n"
+        "Flags:\n" BY_HAND_HELP
+        "      --name NAME          this list of the configuration's `mirrors`\n"
+        "      --prune              take tags away at the target that src_tags mean and the\n"
+        "                           source no longer has (see --dry-run first)\n"
+        "  -n, --dry-run            look and say what would be done, write nothing\n"
+        "      --exit-code          with --dry-run: end with 3 when something would be done\n"
+        "      --rate-min N         leave a source alone that says it has fewer requests left\n"
+        "  -q, --quiet              say nothing but failures and the summary\n"
+        "      --format text|json\n"
+        "\n"
+        "Exit status: 0 done, 1 some failed, 2 usage or configuration, 3 see --exit-code, 75\n"
+        "some failed and may go well later.\n",
+    .run = run,
+};

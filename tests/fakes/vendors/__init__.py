@@ -1,0 +1,1 @@
+"""The vendors of vendor_fake.py, a file each."""

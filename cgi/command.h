@@ -25,8 +25,8 @@ struct command {
 };
 
 extern const struct command command_serve, command_cgi, command_work, command_check, command_plan,
-    command_inspect, command_copy, command_mirror, command_queue, command_send_test_hook,
-    command_version, command_help;
+    command_inspect, command_copy, command_mirror, command_gc, command_queue,
+    command_send_test_hook, command_version, command_help;
 
 /* All of them, NULL-ended, in the order of `slipway help`. */
 extern const struct command *const commands[];

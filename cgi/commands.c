@@ -11,6 +11,7 @@ const struct command *const commands[] = {
     &command_inspect,
     &command_copy,
     &command_mirror,
+    &command_gc,
     &command_queue,
     &command_send_test_hook,
     &command_version,

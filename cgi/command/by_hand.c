@@ -5,6 +5,7 @@
 #include "core/registry/certs.h"
 #include "core/registry/credentials.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 /* A configuration that was named must be right; the one at the usual place belongs to the service,
@@ -46,6 +47,8 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
             *list_push(a, &b->confs) = *conf;
     list_each (struct registry_conf, conf, &b->confs)
         conf->plain_http = conf->plain_http || is_listed(&flags->plain_http, conf->host);
+    if (flags->ca_file && access(flags->ca_file, R_OK) != 0)
+        return err_errno(err, ERR_CONFIG, errno, "--ca-file %s", flags->ca_file);
     for (size_t i = 0; i < hosts->n; i++) {
         if (is_known(&b->confs, hosts->at[i]))
             continue;
@@ -55,6 +58,8 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
             .via = {.ca_file = flags->ca_file, .proxy = flags->proxy},
             .plain_http = is_listed(&flags->plain_http, hosts->at[i]),
         };
+        for (size_t k = 0; k < flags->realms.n; k++)
+            *list_push(a, &conf.realms) = flags->realms.at[k];
         if (!conf.plain_http && certs_find(&dirs, conf.host, a, &conf.via, err) < 0)
             return -1;
         *list_push(a, &b->confs) = conf;
@@ -112,12 +117,13 @@ void by_hand_release(struct by_hand *b)
     *b = (struct by_hand){0};
 }
 
-int by_hand_endpoint(const struct by_hand *b, const struct imageref_place *place, bool create,
-                     struct endpoint *out, struct err *err)
+int by_hand_endpoint(const struct by_hand *b, const struct imageref_place *place,
+                     enum by_hand_layout how, struct endpoint *out, struct err *err)
 {
     *out = (struct endpoint){0};
     if (place->kind == IMAGEREF_LAYOUT) {
-        out->layout = layout_open(place->path, create, err);
+        out->layout = how == BY_HAND_SUPPOSE ? layout_suppose(place->path, err)
+                                             : layout_open(place->path, how == BY_HAND_MAKE, err);
         return out->layout ? 0 : -1;
     }
     out->registry = b->registry;

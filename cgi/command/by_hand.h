@@ -18,11 +18,13 @@ struct by_hand_flags {
     const char *ca_file;
     const char *proxy;
     struct flag_values plain_http; /* hosts */
+    struct flag_values realms;     /* origins of token services elsewhere */
 };
 
 #define BY_HAND_FLAGS(f)                                                                           \
     {"config", 'c', FLAG_STR, &(f).config}, {"auth-file", 0, FLAG_STR, &(f).auth_file},            \
         {"ca-file", 0, FLAG_STR, &(f).ca_file}, {"proxy", 0, FLAG_STR, &(f).proxy},                \
+        {"realm", 0, FLAG_LIST, &(f).realms},                                                      \
     {                                                                                              \
         "plain-http", 0, FLAG_LIST, &(f).plain_http                                                \
     }
@@ -35,6 +37,9 @@ struct by_hand_flags {
     "                           does not name; default: the user's own\n"                          \
     "      --ca-file FILE       authority of such hosts; also certs.d folders are looked at\n"     \
     "      --proxy URL          for such hosts\n"                                                  \
+    "      --realm ORIGIN       for such hosts: their token service is there (https://...), and "  \
+    "may\n"                                                                                        \
+    "                           see the credentials; may be repeated\n"                            \
     "      --plain-http HOST    http instead of https for this host; may be repeated\n"
 
 struct by_hand {
@@ -52,10 +57,12 @@ int by_hand_setup(struct by_hand *b, const struct by_hand_flags *flags,
                   const struct str_list *hosts, struct arena *a);
 void by_hand_release(struct by_hand *b);
 
-/* The endpoint of a place; a layout is opened (made with `create`), and closed by
- * by_hand_close. */
-int by_hand_endpoint(const struct by_hand *b, const struct imageref_place *place, bool create,
-                     struct endpoint *out, struct err *err);
+/* A layout has to be there, is made where it is not, or is taken as if it were (dry runs). */
+enum by_hand_layout { BY_HAND_READ, BY_HAND_MAKE, BY_HAND_SUPPOSE };
+
+/* The endpoint of a place; a layout is opened, and closed by by_hand_close. */
+int by_hand_endpoint(const struct by_hand *b, const struct imageref_place *place,
+                     enum by_hand_layout how, struct endpoint *out, struct err *err);
 void by_hand_close(struct endpoint *e);
 
 #endif

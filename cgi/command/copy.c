@@ -65,9 +65,9 @@ static int add_copy(struct copy_list *list, const struct by_hand *b, const struc
             *list_push(a, &c.to_tags) = f->tags.at[i];
     for (size_t i = 0; i < f->platforms.n; i++)
         *list_push(a, &c.platforms) = f->platforms.at[i];
-    if (by_hand_endpoint(b, from, false, &c.from, err) < 0)
+    if (by_hand_endpoint(b, from, BY_HAND_READ, &c.from, err) < 0)
         return -1;
-    if (by_hand_endpoint(b, to, !f->dry_run, &c.to, err) < 0) {
+    if (by_hand_endpoint(b, to, f->dry_run ? BY_HAND_SUPPOSE : BY_HAND_MAKE, &c.to, err) < 0) {
         by_hand_close(&c.from);
         return -1;
     }

@@ -367,7 +367,7 @@ static int inspect_place(const struct inspect_flags *f, const char *word, struct
                   : place.ref.digest            ? place.ref.digest
                   : place.ref.tag               ? place.ref.tag
                                                 : "latest";
-    if (by_hand_endpoint(&b, &place, false, &in.at, &err) < 0) {
+    if (by_hand_endpoint(&b, &place, BY_HAND_READ, &in.at, &err) < 0) {
         code = command_failed(&err);
     } else {
         in.at.access.read_only = true;

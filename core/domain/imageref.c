@@ -213,16 +213,16 @@ int imageref_parse(const char *text, const char *default_host, struct arena *a,
     ref.name = name;
     if (str_eq(ref.host, "docker.io") && *name && !strchr(name, '/'))
         ref.name = arena_printf(a, "library/%s", name);
-    if (!imageref_name_ok(ref.name))
-        return err_set(err, ERR_CONFIG, 0,
-                       "image \"%s\": the repository must be of a-z 0-9, with single . _ - between "
-                       "them and / between its parts",
-                       shown(text, show));
     if (strlen(ref.host) + 1 + strlen(ref.name) > LIMIT_NAME)
         return err_set(err, ERR_CONFIG, 0,
                        "image \"%s\": host and repository together exceed %d "
                        "bytes",
                        shown(text, show), LIMIT_NAME);
+    if (!imageref_name_ok(ref.name))
+        return err_set(err, ERR_CONFIG, 0,
+                       "image \"%s\": the repository must be of a-z 0-9, with single . _ - between "
+                       "them and / between its parts",
+                       shown(text, show));
     *out = ref;
     return 0;
 }

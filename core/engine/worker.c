@@ -8,6 +8,8 @@
 #include "core/engine/mirror.h"
 #include "core/engine/mirror_task.h"
 #include "core/engine/run.h"
+#include "core/engine/sweep.h"
+#include "core/engine/sweep_queue.h"
 #include "core/os/clock.h"
 #include "core/os/wake.h"
 
@@ -23,7 +25,7 @@ enum {
     TIMERS_EVERY_MS = 1000
 };
 
-enum item_kind { ITEM_RUN, ITEM_RESUME, ITEM_CLEAN };
+enum item_kind { ITEM_RUN, ITEM_RESUME, ITEM_CLEAN, ITEM_SWEEP };
 
 /* One thing to do in a thread. In flight from hand-over to end: its ids and lane are taken. */
 struct item {
@@ -31,7 +33,8 @@ struct item {
     enum item_kind kind;
     bool started;
     struct arena arena;
-    struct task task; /* ITEM_CLEAN: unused. Its thread's own from hand-over on */
+    struct task task; /* ITEM_CLEAN, ITEM_SWEEP: unused. Its thread's own from hand-over on */
+    char *repository; /* ITEM_SWEEP */
     /* What the loop compares meanwhile: */
     int64_t id;
     int64_t delivery;
@@ -45,7 +48,9 @@ struct worker {
     pthread_mutex_t mutex;
     pthread_cond_t handed; /* an item waits, or the end has come */
     struct item *items;    /* all in flight, oldest first */
-    size_t in_flight;
+    size_t in_flight;      /* of them all but the sweep, which has a thread to spare */
+    int64_t quiet_since;   /* when in_flight became 0, monotonic */
+    struct sweep_queue *sweeps;
     bool ending;
     int64_t pruned_at;
     int64_t timers_at;
@@ -72,7 +77,8 @@ static void end_item(struct worker *w, struct item *item)
     while (*link != item)
         link = &(*link)->next;
     *link = item->next;
-    w->in_flight--;
+    if (item->kind != ITEM_SWEEP && --w->in_flight == 0)
+        w->quiet_since = clock_monotonic_ms();
 }
 
 static bool run_cleanups(const struct engine *e, struct arena *a)
@@ -84,16 +90,49 @@ static bool run_cleanups(const struct engine *e, struct arena *a)
     return false;
 }
 
-static bool run_item(const struct engine *e, struct item *item)
+/* The repositories of a publication that is done are swept when there is time. */
+static void want_sweeps(struct worker *w, struct item *item)
 {
+    struct err err = ERR_INIT;
+    struct step_list steps = {0};
+    const struct task *t = &item->task;
+    const struct policy_project *p = policy_find(w->engine->policy, t->forge, t->project);
+    if (w->opts->until_idle || t->state != TASK_DONE || !t->live_at || !p || !p->sweep ||
+        store_steps_get(w->engine->store, t->id, &item->arena, &steps, &err) < 0)
+        return;
+    (void)pthread_mutex_lock(&w->mutex);
+    list_each (const struct step, step, &steps)
+        sweep_queue_add(w->sweeps, arena_printf(&item->arena, "%s/%s", step->registry, step->name),
+                        clock_monotonic_ms());
+    (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static bool run_item(struct worker *w, struct item *item)
+{
+    const struct engine *e = w->engine;
+    bool known = true;
     switch (item->kind) {
     case ITEM_RUN:
-        return run_task(e, &item->task, &item->arena);
+        known = run_task(e, &item->task, &item->arena);
+        want_sweeps(w, item);
+        return known;
     case ITEM_RESUME:
-        return run_resume(e, &item->task, &item->arena);
+        known = run_resume(e, &item->task, &item->arena);
+        want_sweeps(w, item);
+        return known;
+    case ITEM_SWEEP:
+        sweep_after_promotion(e, item->repository);
+        return true;
     default:
         return run_cleanups(e, &item->arena);
     }
+}
+
+static void drop_item(struct item *item)
+{
+    arena_release(&item->arena);
+    free(item->repository);
+    free(item);
 }
 
 static void *thread_main(void *arg)
@@ -104,13 +143,12 @@ static void *thread_main(void *arg)
         item->started = true;
         (void)pthread_mutex_unlock(&w->mutex);
         /* What the store did not take is found again at once: not in a hot loop. */
-        if (!run_item(w->engine, item))
+        if (!run_item(w, item))
             clock_sleep_ms(STORE_TROUBLE_MS);
         (void)pthread_mutex_lock(&w->mutex);
         end_item(w, item);
-        bool large = item->arena.used > LARGE_ITEM;
-        arena_release(&item->arena);
-        free(item);
+        bool large = item->arena.used > LARGE_ITEM || item->kind == ITEM_SWEEP;
+        drop_item(item);
         if (large)
             mem_trim();
         wake_send(w->wake_path);
@@ -141,12 +179,12 @@ static bool is_in_flight(struct worker *w, int64_t task, int64_t delivery, const
     return found;
 }
 
-static bool is_cleaning(struct worker *w)
+static bool is_under_way(struct worker *w, enum item_kind kind)
 {
     bool found = false;
     (void)pthread_mutex_lock(&w->mutex);
     for (const struct item *i = w->items; i && !found; i = i->next)
-        found = i->kind == ITEM_CLEAN;
+        found = i->kind == kind;
     (void)pthread_mutex_unlock(&w->mutex);
     return found;
 }
@@ -161,15 +199,9 @@ static void hand_over(struct worker *w, struct item *item)
     while (*link)
         link = &(*link)->next;
     *link = item;
-    w->in_flight++;
+    w->in_flight += item->kind != ITEM_SWEEP;
     (void)pthread_cond_signal(&w->handed);
     (void)pthread_mutex_unlock(&w->mutex);
-}
-
-static void drop_item(struct item *item)
-{
-    arena_release(&item->arena);
-    free(item);
 }
 
 /* ---- deliveries ------------------------------------------------------------------------------ */
@@ -307,12 +339,28 @@ static void take_cleanups(struct worker *w)
     struct err err = ERR_INIT;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct cleanup_list due = {0};
-    if (is_cleaning(w) || !has_room(w))
+    if (is_under_way(w, ITEM_CLEAN) || !has_room(w))
         return;
     if (store_cleanups_due(w->engine->store, clock_now_ms(), 1, &a, &due, &err) < 0 || !due.n)
         return;
     struct item *item = xcalloc(1, sizeof *item);
     item->kind = ITEM_CLEAN;
+    hand_over(w, item);
+}
+
+static void take_sweep(struct worker *w)
+{
+    int64_t now = clock_monotonic_ms();
+    if (is_under_way(w, ITEM_SWEEP))
+        return;
+    (void)pthread_mutex_lock(&w->mutex);
+    char *due = sweep_queue_take(w->sweeps, w->in_flight ? 0 : now - w->quiet_since, now);
+    (void)pthread_mutex_unlock(&w->mutex);
+    if (!due)
+        return;
+    struct item *item = xcalloc(1, sizeof *item);
+    item->kind = ITEM_SWEEP;
+    item->repository = due;
     hand_over(w, item);
 }
 
@@ -366,6 +414,7 @@ static void loop(struct worker *w, int wake_fd)
         take_tasks(w, list_open, ITEM_RESUME);
         take_tasks(w, list_due, ITEM_RUN);
         take_cleanups(w);
+        take_sweep(w);
         prune(w);
         if (more)
             continue;
@@ -383,14 +432,15 @@ int worker_run(const struct worker_opts *opts, struct err *err)
                        .wake_path = store_wake_path(opts->engine->store, &a)};
     if (opts->engine->mirrors)
         w.timer_spans = arena_alloc(&a, (opts->engine->mirrors->n + 1) * sizeof *w.timer_spans);
-    pthread_t threads[LIMIT_WORK_THREADS];
+    pthread_t threads[LIMIT_WORK_THREADS + 1];
     size_t n = 0;
     int wake_fd = wake_listen(w.wake_path, err);
     if (wake_fd < 0)
         return -1;
     (void)pthread_mutex_init(&w.mutex, NULL);
     (void)pthread_cond_init(&w.handed, NULL);
-    while (n < opts->threads && pthread_create(&threads[n], NULL, thread_main, &w) == 0)
+    w.sweeps = sweep_queue_new();
+    while (n < opts->threads + 1 && pthread_create(&threads[n], NULL, thread_main, &w) == 0)
         n++;
     if (n)
         loop(&w, wake_fd);
@@ -403,6 +453,7 @@ int worker_run(const struct worker_opts *opts, struct err *err)
         (void)pthread_join(threads[i], NULL);
     (void)pthread_cond_destroy(&w.handed);
     (void)pthread_mutex_destroy(&w.mutex);
+    sweep_queue_free(w.sweeps);
     (void)close(wake_fd);
     (void)unlink(w.wake_path);
     if (n == 0)

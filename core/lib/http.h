@@ -96,7 +96,8 @@ struct http_flight;
 struct http_flight *http_start(struct http_client *c, struct http_call *call);
 
 /* Waits until at least one has ended and returns its index; n when timeout_ms (< 0: none) is over
- * first. NULL entries are passed over. */
+ * first. NULL entries are passed over; n at once when there is nothing else. A flight is waited for
+ * by one thread at a time. */
 size_t http_wait(struct http_client *c, struct http_flight *const *flights, size_t n,
                  int64_t timeout_ms);
 
@@ -105,8 +106,11 @@ size_t http_wait(struct http_client *c, struct http_flight *const *flights, size
  * neither source nor sink is called again. Returns 0, or -1 when the call failed. */
 int http_land(struct http_client *c, struct http_flight *f, struct arena *a);
 
-/* Wakes a flight that sleeps by HTTP_WAIT; harmless when it does not. From any thread, also from a
- * source's or sink's callback of another flight; never blocks. */
+/* Wakes a flight that sleeps by HTTP_WAIT; harmless when it does not, or has ended. From any
+ * thread, also from a source's or sink's callback of another flight; never blocks. Not once it is
+ * landed: two flights that wake each other keep a lock around that, which their caller takes to
+ * make one forget the other. A callback may also run before http_start has returned the flight: a
+ * wake-up that had nobody to go to is made up for by one after http_start. */
 void http_flight_resume(struct http_client *c, struct http_flight *f);
 
 /* "scheme://host[:port]" of a URL in lower case, without a default port: equal origins are equal

@@ -153,7 +153,7 @@ int auth_check_realm(const struct registry_host *h, const char *realm, bool has_
         return 0;
     return err_set(err, ERR_CONFIG, 0,
                    "registry %s asks to sign in at %.300s, which is another server: if that is "
-                   "right, list %.300s in `realms` of that registry",
+                   "right, list %.300s in `realms` of that registry (or --realm, by hand)",
                    h->conf->host, origin, origin);
 }
 

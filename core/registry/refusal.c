@@ -97,6 +97,17 @@ const char *refusal_advice(const struct registry_conf *conf, const char *origin,
                                                   "registry";
 }
 
+/* What Go's and nginx's servers answer to http on their TLS port. */
+static bool wants_tls(const struct exchange *x)
+{
+    static const char *const texts[] = {"HTTP request to an HTTPS server",
+                                        "HTTP request was sent to HTTPS port"};
+    for (size_t i = 0; x->resp.status == 400 && i < ARRAY_LEN(texts); i++)
+        if (x->host->conf->plain_http && x->resp.body_len && strstr(x->resp.body, texts[i]))
+            return true;
+    return false;
+}
+
 int exchange_refused(const struct exchange *x, const char *verb, const char *what, struct err *err)
 {
     int status = x->resp.status;
@@ -106,6 +117,10 @@ int exchange_refused(const struct exchange *x, const char *verb, const char *wha
     struct strbuf reason CLEANUP_STRBUF = STRBUF_INIT(1024);
     add_reason(&reason, x);
     const char *advice = "";
+    if (wants_tls(x))
+        return err_set(err, ERR_CONFIG, status,
+                       "%s speaks https, but is asked by plain http: leave plain_http out",
+                       conf->host);
     if (denied)
         advice = refusal_advice(conf, x->origin, &a);
     else if (status >= 300 && status < 400)

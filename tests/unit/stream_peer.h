@@ -12,6 +12,7 @@
  *       &pause=MS          as above
  *       &late=MS           answers so long after the last byte
  *   PUT /early?status=S&after=N   answers after N bytes of the body, and closes
+ *   PUT /drop?after=N      closes after N bytes of the body, and says nothing
  *   PUT /hole              reads nothing of the body, answers nothing
  *
  * A request through it as a proxy is answered as if it were for itself, but CONNECT is refused
@@ -163,9 +164,8 @@ static UNUSED bool stream_take(struct stream_link *l)
                                       at, wrong));
 }
 
-static UNUSED bool stream_early(struct stream_link *l)
+static UNUSED bool stream_drop(struct stream_link *l)
 {
-    struct arena a CLEANUP(arena_release) = ARENA_INIT;
     long left = stream_param(l->head, "after", 0);
     char piece[4096];
     while (left > 0) {
@@ -174,6 +174,13 @@ static UNUSED bool stream_early(struct stream_link *l)
             return false;
         left -= (long)n;
     }
+    return false;
+}
+
+static UNUSED bool stream_early(struct stream_link *l)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    (void)stream_drop(l);
     (void)stream_say(l, arena_printf(&a,
                                      "HTTP/1.1 %ld No\r\nContent-Length: 7\r\nX-Early: 1\r\n\r\n"
                                      "no more",
@@ -228,8 +235,9 @@ static UNUSED void *stream_serve(void *user)
     static const struct {
         const char *path;
         bool (*serve)(struct stream_link *);
-    } table[] = {{"/blob", stream_blob},     {"/take", stream_take}, {"/early", stream_early},
-                 {"/silent", stream_silent}, {"/hole", stream_hole}, {"CONNECT ", stream_connect}};
+    } table[] = {{"/blob", stream_blob},      {"/take", stream_take},     {"/early", stream_early},
+                 {"/drop", stream_drop},      {"/silent", stream_silent}, {"/hole", stream_hole},
+                 {"CONNECT ", stream_connect}};
     bool on = true;
     while (on && stream_head(l)) {
         on = false;

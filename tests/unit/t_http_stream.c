@@ -445,6 +445,31 @@ static void test_early_answer(void **state)
     }
 }
 
+/* A warm connection breaks when the body is half way: curl would try once more by itself, but what
+ * the source gave is gone. */
+static void test_no_second_try(void **state)
+{
+    const struct fixture *f = *state;
+    static const size_t after[] = {1000, 65000};
+    for (size_t i = 0; i < ARRAY_LEN(after); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct http_call warm = call_of(&a, f, "GET", "/blob?size=1");
+        assert_int_equal(http_do(f->http, &a, &warm, NULL), 0);
+        struct tap tap = {.pause_each = 1000, .slept = true};
+        struct http_source source = {.read = tap_read, .user = &tap};
+        struct http_call put =
+            put_of(&a, f, arena_printf(&a, "/drop?after=%zu", after[i]), &source, MIB(1));
+        struct http_flight *flight = http_start(f->http, &put);
+        for (int k = 0; k < 5000 && atomic_load(&tap.given) < after[i]; k++, peer_pause(1))
+            http_flight_resume(f->http, flight);
+        assert_int_equal(land(f, flight, &a), -1);
+        print_message("%s\n", put.err.text);
+        assert_int_equal(put.err.kind, ERR_TEMP);
+        assert_non_null(strstr(put.err.text, "broke while the body was sent"));
+        assert_int_equal(tap.given, after[i]);
+    }
+}
+
 /* --- sinks --------------------------------------------------------------------------------------
  */
 
@@ -691,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_each_wake_up_counts),
         cmocka_unit_test(test_source_ends),
         cmocka_unit_test(test_early_answer),
+        cmocka_unit_test(test_no_second_try),
         cmocka_unit_test(test_sink),
         cmocka_unit_test(test_stall),
         cmocka_unit_test(test_sleep_is_no_stall),

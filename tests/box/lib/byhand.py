@@ -11,22 +11,20 @@ from .process import SANITIZER, environment
 from .slipway import binary
 
 
-class Ran:
-    """A command that has ended: .code, .out and .err as text."""
+class Ran(str):
+    """A command that has ended: .code, .out and .err as text. As a text, all of it, for messages
+    of failed tests."""
 
-    def __init__(self, code, out, err):
-        self.code = code
-        self.out = out.decode("utf-8", "replace")
-        self.err = err.decode("utf-8", "replace")
-        assert not SANITIZER.search(self.err), self.err
-        assert not SANITIZER.search(self.out), self.out
+    def __new__(cls, code, out, err):
+        out, err = (part.decode("utf-8", "replace") for part in (out, err))
+        self = super().__new__(cls, f"exit {code}\n--- stdout\n{out}--- stderr\n{err}")
+        self.code, self.out, self.err = code, out, err
+        assert not SANITIZER.search(err), err
+        return self
 
     @property
     def json(self):
         return json.loads(self.out)
-
-    def __repr__(self):
-        return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
 
 
 def run(*argv, env=None, stdin=b"", timeout=60, **popen):

@@ -39,7 +39,8 @@ static void read_items(struct settings_load *l, const struct yml_node *map, cons
     }
     if (images)
         mirror_read(images, &m->items, l->diags);
-    else if (read_path(l, file, key_path(l, "mirrors", name, "file"), &path))
+    else if (read_path(l, file, key_path(l, "mirrors", name, "file"), &path) &&
+             l->roles & SETTINGS_WORK)
         read_list_file(l, file, path, &m->items);
 }
 

@@ -199,6 +199,36 @@ static void add_project(struct strbuf *out, const struct policy_project *p)
         (void)strbuf_addstr(out, "    sweep_after: \"never\"\n");
 }
 
+static void add_mirrored(struct strbuf *out, const struct imagefile_mirror *m)
+{
+    add_pair(out, "      - ", "src_repository", m->src_repository);
+    add_pair(out, "        ", "src_tag", m->src_tag);
+    add_list(out, "        ", "src_tags", &m->src_tags);
+    add_list(out, "        ", "skip_tags", &m->skip_tags);
+    add_list(out, "        ", "dest_repository", &m->dest_repositories);
+    add_pair(out, "        ", "dest_registry", m->dest_registry);
+    add_pair(out, "        ", "dest_tag", m->dest_tag);
+    add_list(out, "        ", "platforms", &m->platforms);
+    if (m->prune)
+        add_bool(out, "        ", "prune", true);
+    if (m->no_companions)
+        add_bool(out, "        ", "companions", false);
+}
+
+static void add_mirrors(struct strbuf *out, const struct mirror_confs *mirrors)
+{
+    if (mirrors->n)
+        (void)strbuf_addstr(out, "mirrors:\n");
+    list_each (const struct mirror_conf, m, mirrors) {
+        (void)strbuf_addf(out, "  \"%s\":\n    every: %" PRId64 "\n", m->name, m->every_s);
+        add_bool(out, "    ", "prune", m->prune);
+        (void)strbuf_addf(out, "    rate_limit: %" PRId64 "\n", m->rate_min);
+        (void)strbuf_addstr(out, m->items.n ? "    images:\n" : "    images: []\n");
+        list_each (const struct imagefile_mirror, item, &m->items)
+            add_mirrored(out, item);
+    }
+}
+
 void settings_print(const struct settings *s, struct strbuf *out)
 {
     size_t start = out->len;
@@ -216,6 +246,7 @@ void settings_print(const struct settings *s, struct strbuf *out)
     add_pair(out, "", "log_level", s->log_level);
     add_forges(out, s);
     add_registries(out, s);
+    add_mirrors(out, &s->mirrors);
     (void)strbuf_addstr(out, s->policy.n ? "projects:\n" : "projects: []\n");
     list_each (const struct policy_project, p, &s->policy)
         add_project(out, p);

@@ -47,6 +47,13 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
             *list_push(a, &b->confs) = *conf;
     list_each (struct registry_conf, conf, &b->confs)
         conf->plain_http = conf->plain_http || is_listed(&flags->plain_http, conf->host);
+    struct str_list realms = {0};
+    for (size_t i = 0; i < flags->realms.n; i++) {
+        if (!http_origin(a, flags->realms.at[i]))
+            return err_set(err, ERR_CONFIG, 0, "--realm is https://host[:port], not \"%.200s\"",
+                           flags->realms.at[i]);
+        *list_push(a, &realms) = flags->realms.at[i];
+    }
     if (flags->ca_file && access(flags->ca_file, R_OK) != 0)
         return err_errno(err, ERR_CONFIG, errno, "--ca-file %s", flags->ca_file);
     for (size_t i = 0; i < hosts->n; i++) {
@@ -58,8 +65,7 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
             .via = {.ca_file = flags->ca_file, .proxy = flags->proxy},
             .plain_http = is_listed(&flags->plain_http, hosts->at[i]),
         };
-        for (size_t k = 0; k < flags->realms.n; k++)
-            *list_push(a, &conf.realms) = flags->realms.at[k];
+        conf.realms = realms;
         if (!conf.plain_http && certs_find(&dirs, conf.host, a, &conf.via, err) < 0)
             return -1;
         *list_push(a, &b->confs) = conf;

@@ -37,9 +37,8 @@ struct by_hand_flags {
     "                           does not name; default: the user's own\n"                          \
     "      --ca-file FILE       authority of such hosts; also certs.d folders are looked at\n"     \
     "      --proxy URL          for such hosts\n"                                                  \
-    "      --realm ORIGIN       for such hosts: their token service is there (https://...), and "  \
-    "may\n"                                                                                        \
-    "                           see the credentials; may be repeated\n"                            \
+    "      --realm ORIGIN       for such hosts: the token service at https://... may see the\n"    \
+    "                           credentials; may be repeated\n"                                    \
     "      --plain-http HOST    http instead of https for this host; may be repeated\n"
 
 struct by_hand {

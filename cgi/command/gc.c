@@ -142,6 +142,11 @@ static int sweep(const struct gc *gc, const struct engine *e, int n, char **name
         code = add_named(gc, e, names[i], &repositories);
     if (code != EXIT_DONE)
         return code;
+    if (!repositories.n && (gc->opts.forge || gc->opts.project)) {
+        (void)fprintf(stderr, "slipway gc: no repository that the store knows is published to by "
+                              "it\n");
+        return EXIT_NOT_FOUND;
+    }
     sweep_run(e, &gc->opts, &repositories, gc->a, &result);
     if (str_eq(gc->format, "json"))
         print_json(&result, gc->a);
@@ -236,6 +241,6 @@ const struct command command_gc = {
         "\n"
         "States: removed, would-remove, kept, left (its registry has no safe way), failed.\n"
         "Exit status: 0 done, 1 failed or refused, 2 usage or configuration, 3 see --exit-code,\n"
-        "5 no project may publish there, 75 somebody could not be asked: try later.\n",
+        "4 and 5 no such project may publish there, 75 somebody could not be asked: try later.\n",
     .run = run,
 };

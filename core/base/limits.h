@@ -56,6 +56,8 @@
 /* Talking to registries and forges. */
 #define LIMIT_MANIFEST MIB(4)               /* OCI: at least 4 MiB must be supported */
 #define LIMIT_DESCRIPTORS 10000             /* that one manifest lists */
+#define LIMIT_MANIFEST_VALUES 200000        /* of JSON in it: memory, not text, is what they cost */
+#define LIMIT_MEDIA_TYPE 255                /* RFC 6838: 127 on each side of the slash */
 #define LIMIT_BLOB_BYTES ((int64_t)1 << 53) /* beyond it JSON numbers are not exact */
 #define LIMIT_SIGNED MIB(1)                 /* what a signature is over, or a bundle */
 #define LIMIT_KEY_FILE KIB(64)              /* a public key */
@@ -96,14 +98,20 @@
 #define LIMIT_CHUNK_MAX MIB(1024) /* an OCI-Chunk-Min-Length beyond it is refused */
 #define LIMIT_CHUNK_KEPT MIB(4)   /* of a chunk, to send it again; also the usual chunk */
 #define LIMIT_CHUNK_LEAST KIB(256)
-#define LIMIT_DEPTH_INDEX 4       /* indexes in indexes */
-#define LIMIT_REFERRERS 1000      /* of one manifest */
-#define LIMIT_TAG_LIST 100000     /* tags of one repository */
-#define LIMIT_TAG_PAGE MIB(16)    /* one answer: some put all tags into it */
+#define LIMIT_DEPTH_INDEX 4          /* indexes in indexes */
+#define LIMIT_REFERRERS 1000         /* of one manifest */
+#define LIMIT_REFERRERS_LIST MIB(16) /* all pages of that */
+#define LIMIT_COMPANIONS 2000        /* of one image: signatures and referrers, theirs too */
+#define LIMIT_COPY_HELD MIB(2)       /* manifests of one batch together, beyond the first */
+#define LIMIT_COPY_BLOBS 100000      /* of one image */
+#define LIMIT_TAG_LIST 100000        /* tags of one repository */
+#define LIMIT_TAG_PAGE MIB(16)       /* one answer: some put all tags into it */
 #define LIMIT_TAG_PAGES 5000
-#define LIMIT_TAG_DETAILS 500     /* tags that are asked for one by one */
-#define LIMIT_SIGNATURE_LAYERS 50 /* signatures looked at for one digest */
-#define LIMIT_HELPER_MS 10000     /* a credential helper's run */
+#define LIMIT_TAG_PAGES_BYTES MIB(64) /* all of them */
+#define LIMIT_TAG_VALUES 300000       /* of JSON in one page */
+#define LIMIT_TAG_DETAILS 500         /* tags that are asked for one by one */
+#define LIMIT_SIGNATURE_LAYERS 50     /* signatures looked at for one digest */
+#define LIMIT_HELPER_MS 10000         /* a credential helper's run */
 #define LIMIT_HELPER_OUTPUT KIB(64)
 #define LIMIT_AUTH_FILE MIB(1)
 
@@ -129,7 +137,7 @@
 #define LIMIT_SWEEP_ASKED 500            /* changes that one sweep of `work` asks forges about */
 #define LIMIT_SWEEP_BATCH 8              /* tags looked at at once */
 #define LIMIT_SWEEP_CHILDREN 64          /* of an index, whose configs tell when it was built */
-#define LIMIT_CONFIRM_S 600 /* "merged, but the forge does not say so yet" */
+#define LIMIT_CONFIRM_S 600              /* "merged, but the forge does not say so yet" */
 #define LIMIT_READBACK_TRIES 4
 #define LIMIT_READBACK_PAUSE_MS 250 /* before the second look, doubled before each further one */
 #define LIMIT_STOP_MS 20000

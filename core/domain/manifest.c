@@ -72,10 +72,17 @@ static const char *read_platform(const struct js *d, struct arena *a)
 {
     const char *os = js_str(d, "platform.os"), *arch = js_str(d, "platform.architecture");
     const char *variant = js_str(d, "platform.variant");
-    if (str_empty(os) || str_empty(arch))
+    if (str_empty(os) || str_empty(arch) || strlen(os) + strlen(arch) > LIMIT_NAME ||
+        (variant && strlen(variant) > LIMIT_NAME))
         return NULL;
     return arena_printf(a, "%s/%s%s%s", os, arch, str_empty(variant) ? "" : "/",
                         variant ? variant : "");
+}
+
+/* A text that is kept, and so not of any length: a longer one is of no use to anybody. */
+static const char *keep(const char *text, size_t max, struct arena *a)
+{
+    return text && strlen(text) <= max ? arena_strdup(a, text) : NULL;
 }
 
 static int read_descriptor(const struct js *d, const char *what, struct arena *a,
@@ -87,8 +94,9 @@ static int read_descriptor(const struct js *d, const char *what, struct arena *a
         return err_set(err, ERR_PERM, 0, "the manifest's %s is no descriptor", what);
     if (!digest || !imageref_digest_ok(digest))
         return err_set(err, ERR_PERM, 0, "the manifest's %s has no valid digest", what);
-    if (str_empty(type))
-        return err_set(err, ERR_PERM, 0, "the manifest's %s has no mediaType", what);
+    if (str_empty(type) || strlen(type) > LIMIT_MEDIA_TYPE)
+        return err_set(err, ERR_PERM, 0, "the manifest's %s has no %smediaType", what,
+                       str_empty(type) ? "" : "valid ");
     if (size < 0 || size > LIMIT_BLOB_BYTES)
         return err_set(err, ERR_PERM, 0, "the manifest's %s has no valid size", what);
     const struct js *annotations = js_get(d, "annotations");
@@ -98,10 +106,10 @@ static int read_descriptor(const struct js *d, const char *what, struct arena *a
         .digest = arena_strdup(a, digest),
         .size = size,
         .platform = read_platform(d, a),
-        .artifact_type = arena_strdup(a, js_str(d, "artifactType")),
+        .artifact_type = keep(js_str(d, "artifactType"), LIMIT_MEDIA_TYPE, a),
         .ref_name =
-            arena_strdup(a, js_member_str(annotations, "org.opencontainers.image.ref.name")),
-        .image_name = arena_strdup(a, js_member_str(annotations, "io.containerd.image.name")),
+            keep(js_member_str(annotations, "org.opencontainers.image.ref.name"), KIB(1), a),
+        .image_name = keep(js_member_str(annotations, "io.containerd.image.name"), KIB(1), a),
         .has_urls = js_len(js_get(d, "urls")) > 0,
         .nondistributable = manifest_type_nondistributable(type),
     };
@@ -191,7 +199,7 @@ int manifest_parse(const void *bytes, size_t len, const char *content_type, stru
     if (len > LIMIT_MANIFEST)
         return err_set(err, ERR_PERM, 0, "the manifest has %zu bytes; at most %zu are read", len,
                        LIMIT_MANIFEST);
-    struct js *doc CLEANUP_JS = js_parse(bytes, len, err);
+    struct js *doc CLEANUP_JS = js_parse_within(bytes, len, LIMIT_MANIFEST_VALUES, err);
     if (!doc) {
         if (err)
             err->kind = ERR_PERM;

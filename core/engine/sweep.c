@@ -1,9 +1,10 @@
-#include "core/engine/sweeping.h"
+#include "core/engine/sweep.h"
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/engine/locks.h"
+#include "core/engine/sweeping.h"
 #include "core/os/random.h"
 
 #include <inttypes.h>
@@ -240,6 +241,13 @@ static int read_store(struct sweeping *s, const struct str_list *tags, struct er
     return sweeping_owners(s, err);
 }
 
+/* For people: change 9 before change 10. */
+static int compare_tags(const void *left, const void *right)
+{
+    const struct leftover *l = left, *r = right;
+    return strverscmp(l->tag, r->tag);
+}
+
 static int find_leftovers(struct sweeping *s, struct err *err)
 {
     struct str_list tags = {0}, staged = {0};
@@ -258,7 +266,10 @@ static int find_leftovers(struct sweeping *s, struct err *err)
             .repository = s->repository, .tag = l->tag, .change = parts.change, .age_s = -1};
         *list_push(s->here, &staged) = l->tag;
     }
-    return s->list.n ? read_store(s, &staged, err) : 0;
+    if (!s->list.n)
+        return 0;
+    qsort(s->list.at, s->list.n, sizeof *s->list.at, compare_tags);
+    return read_store(s, &staged, err);
 }
 
 static void sweep_one(struct sweeping *s)

@@ -61,8 +61,8 @@ struct forge_dialogue {
     const char *head; /* head: the project's default branch, NULL when it has none */
     const char *mine; /* ancestry, set by the engine: two commits of event->project */
     const char *applied;
-    enum ancestry related; /* ancestry: how they are related */
-    const char *change;    /* change, set by the engine: a number, of event->project */
+    enum ancestry related;       /* ancestry: how they are related */
+    const char *change;          /* change, set by the engine: a number, of event->project */
     struct change_status status; /* change: what became of it; never CHANGE_UNASKED */
 };
 

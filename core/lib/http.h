@@ -48,7 +48,9 @@ struct http_via {
 
 /* Where a request's body comes from, when it is not in memory: exactly req.body_len bytes, with
  * req.body NULL. Called in the loop thread: does not block, calls nothing of http.h but
- * http_flight_resume. */
+ * http_flight_resume. While it sleeps an answer is noticed, but not that the server has gone. An
+ * answer that comes before all is taken ends the call, if it refuses (>= 300); it counts then, and
+ * the source is asked no more. What a source gave is never sent a second time. */
 struct http_source {
     /* Puts up to `max` (> 0) bytes into buf. Returns how many (> 0), HTTP_WAIT or HTTP_STOP. */
     ptrdiff_t (*read)(void *user, char *buf, size_t max);
@@ -72,7 +74,7 @@ struct http_call {
     const struct http_sink *sink;     /* NULL: the answer is gathered */
     int64_t stall_ms;      /* with a source or a sink: fail with ERR_TEMP when no byte moves for so
                               long, not counting time asleep by HTTP_WAIT; 0: LIMIT_STALL_MS */
-    size_t max_body;       /* bytes of answer allowed; more fails the call with ERR_PERM, but the
+    size_t max_body;       /* bytes of answer allowed; more fails the call (ERR_PERM, EFBIG), but the
                               text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
     int64_t timeout_ms;    /* whole call; 0: LIMIT_REQUEST_MS, or none with a source or sink */
     struct http_resp resp; /* out; status 0 when there was no answer; lives in the arena */
@@ -83,7 +85,7 @@ struct http_call {
 /* Performs n calls at once and waits for all. At most LIMIT_HTTP_ACTIVE are under way, to one host
  * LIMIT_HOST_CONNECTIONS; the others queue inside. Calls with a source or a sink are not subject to
  * that: they start at once, as one that sleeps must never keep out the one that it waits for, and
- * it is for their caller to bound how many there are (some 600 KiB of buffers each at worst).
+ * it is for their caller to bound how many there are (some 256 KiB of buffers each).
  * Answers are copied into the arena by the calling thread. Returns how many failed. */
 size_t http_all(struct http_client *c, struct arena *a, struct http_call *calls, size_t n);
 

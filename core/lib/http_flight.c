@@ -69,7 +69,7 @@ static bool set_own_end(const struct http_flight *f, const char *url, struct err
         (void)err_set(err, ERR_PERM, ECANCELED, "%s: the transfer was given up", url);
         return true;
     case END_TOO_LARGE:
-        (void)err_set(err, ERR_PERM, 0, "%s: the answer exceeds %zu bytes", url, call->max_body);
+        (void)err_set(err, ERR_PERM, EFBIG, "%s: the answer exceeds %zu bytes", url, call->max_body);
         return true;
     case END_HEADERS:
         (void)err_set(err, ERR_PERM, 0, "%s: the answer's headers exceed %zu bytes", url,

@@ -7,8 +7,11 @@
 /* How much of a refusal is read and thrown away to keep its connection. */
 #define REFUSAL_DRAINED MIB(1)
 #define LOW_SPEED_S 30L
-#define HTTP_BUFFER 8192L     /* answers are small, and gathered elsewhere */
-#define STREAM_BUFFER 262144L /* freed by curl when the transfer ends */
+/* Of handles, in bytes; curl frees them when the transfer ends. Answers are small, and gathered
+ * elsewhere. Streams: larger ones were no faster. */
+#define PLAIN_BUFFER 8192L
+#define SINK_BUFFER 65536L
+#define SOURCE_BUFFER 262144L
 
 _Static_assert(sizeof((struct http_flight *)0)->detail >= CURL_ERROR_SIZE, "curl writes more");
 
@@ -232,9 +235,9 @@ static void set_manners(const struct http_client *c, struct http_flight *f)
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
                      (long)(f->call->via.http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(e, CURLOPT_USERAGENT, c->user_agent);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, f->call->sink ? STREAM_BUFFER : HTTP_BUFFER);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, f->call->sink ? SINK_BUFFER : PLAIN_BUFFER);
     if (f->call->source)
-        curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, STREAM_BUFFER);
+        curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, SOURCE_BUFFER);
     /* Who gives up waits for no resolver, and so holds up nobody else. */
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 }
@@ -274,6 +277,8 @@ void http_transfer_end(struct http_flight *f, int result)
 {
     CURL *e = f->easy;
     f->result = f->cut || is_early_refusal(f, result) ? CURLE_OK : result;
+    if (result == CURLE_SEND_FAIL_REWIND)
+        (void)stop(f, END_RESENT); /* curl has seen it before on_request could */
     (void)curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &f->status);
     (void)curl_easy_getinfo(e, CURLINFO_HTTP_CONNECTCODE, &f->proxy_status);
     /* A reset forgets the request, its credentials included, and keeps TLS sessions. */

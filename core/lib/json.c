@@ -39,7 +39,7 @@ static struct place_in_text place_of(const char *text, size_t offset)
 /* jansson recurses into nested values and its own bound (2048) is too generous for a thread's
  * stack, so depth is counted before it sees the text; and so are values, since each costs a hundred
  * times the bytes of its text. Unbalanced text is left to its parser. */
-static int js_check_limits(const char *text, size_t len, struct err *err)
+static int js_check_limits(const char *text, size_t len, size_t most, struct err *err)
 {
     size_t depth = 0, values = 1;
     bool in_string = false;
@@ -63,8 +63,8 @@ static int js_check_limits(const char *text, size_t len, struct err *err)
             depth--;
         }
         values += !in_string && (c == '[' || c == '{' || c == ',');
-        if (values > LIMIT_JSON_VALUES)
-            return err_set(err, ERR_INPUT, 0, "more than %d values", LIMIT_JSON_VALUES);
+        if (values > most)
+            return err_set(err, ERR_INPUT, 0, "more than %zu values", most);
     }
     return 0;
 }
@@ -80,11 +80,16 @@ static void plain_text(char *s)
 
 struct js *js_parse(const void *text, size_t len, struct err *err)
 {
+    return js_parse_within(text, len, LIMIT_JSON_VALUES, err);
+}
+
+struct js *js_parse_within(const void *text, size_t len, size_t values, struct err *err)
+{
     if (len == 0) {
         (void)err_set(err, ERR_INPUT, 0, "line 1, column 1: empty text, JSON is expected");
         return NULL;
     }
-    if (js_check_limits(text, len, err) < 0)
+    if (js_check_limits(text, len, values, err) < 0)
         return NULL;
     json_error_t why;
     json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);

@@ -13,6 +13,8 @@ struct js; /* one JSON value, reference counted */
 
 /* NULL on error: ERR_INPUT, "line 3, column 7: ...". The caller frees with js_free. */
 struct js *js_parse(const void *text, size_t len, struct err *err);
+/* The same for at most so many values (of LIMIT_JSON_VALUES): each may cost 200 bytes. */
+struct js *js_parse_within(const void *text, size_t len, size_t values, struct err *err);
 void js_free(struct js *v); /* NULL is fine */
 static inline void cleanup_js(struct js **v)
 {

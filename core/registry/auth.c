@@ -224,7 +224,7 @@ static int check_challenge(const struct registry_host *h, const struct challenge
     if (c->scheme == CHALLENGE_BEARER)
         return credential->registry_token ? 0 : auth_check_realm(h, c->realm, has, a, &paired, err);
     if (str_empty(credential->username))
-        return err_set(err, ERR_CONFIG, 0,
+        return err_set(err, ERR_CONFIG, 401,
                        "registry %s asks for credentials and none are configured for it",
                        h->conf->host);
     return 0;

@@ -7,6 +7,8 @@
 #include "core/lib/crypt.h"
 #include "core/registry/registry_internal.h"
 
+enum { GETS_AT_ONCE = 4 };
+
 static int op_fail(struct registry_op *op, enum err_kind kind, const char *why)
 {
     op->failed = true;
@@ -63,7 +65,7 @@ static void op_exchange(const struct registry *r, struct arena *a, const struct 
     bool head = op->verb == REGISTRY_HEAD && !as_get;
     x->method = head ? "HEAD" : "GET";
     x->accept = MANIFEST_ACCEPT;
-    x->max_body = LIMIT_MANIFEST;
+    x->max_body = op->max && op->max < LIMIT_MANIFEST ? op->max : LIMIT_MANIFEST;
 }
 
 /* The digest that the answer names, when it is of the kind that is computed here. */
@@ -83,6 +85,7 @@ static int wrong_bytes(struct registry_op *op, struct arena *a, const char *foun
 
 static int take_bytes(struct registry_op *op, struct arena *a, const struct http_resp *resp)
 {
+    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     char digest[CRYPT_DIGEST_TEXT];
     crypt_digest(resp->body, resp->body_len, digest);
     const char *told = told_digest(resp);
@@ -90,8 +93,8 @@ static int take_bytes(struct registry_op *op, struct arena *a, const struct http
         (imageref_digest_ok(op->ref) && !str_eq(op->ref, digest)))
         return wrong_bytes(op, a, digest);
     struct manifest m;
-    if (manifest_parse(resp->body, resp->body_len, http_header(&resp->headers, "Content-Type"), a,
-                       &m, &op->err) < 0) {
+    if (manifest_parse(resp->body, resp->body_len, http_header(&resp->headers, "Content-Type"),
+                       &scratch, &m, &op->err) < 0) {
         op->failed = true;
         return err_wrap(&op->err, "%s/%s", op->host, op_what(op, a));
     }
@@ -115,7 +118,7 @@ static bool take_head(struct registry_op *op, struct arena *a, const struct http
         (void)wrong_bytes(op, a, digest);
         return false;
     }
-    op->digest = digest;
+    op->digest = arena_strdup(a, digest);
     op->media_type = arena_strndup(a, type, strcspn(type, "; \t"));
     return false;
 }
@@ -163,17 +166,33 @@ static bool op_take(struct registry_op *op, struct arena *a, const struct exchan
 
 /* Performs the ops in `of` and keeps in it those to ask again; returns how many. */
 static size_t ops_round(struct registry *r, struct arena *a, struct registry_op *ops, size_t *of,
-                        size_t n, bool as_get)
+                        size_t n)
 {
     struct exchange *x = arena_alloc(a, n * sizeof *x);
     size_t left = 0;
     for (size_t i = 0; i < n; i++)
-        op_exchange(r, a, &ops[of[i]], as_get, &x[i]);
+        op_exchange(r, a, &ops[of[i]], false, &x[i]);
     exchange_all(r, a, x, n);
     for (size_t i = 0; i < n; i++)
         if (op_take(&ops[of[i]], a, &x[i]))
             of[left++] = of[i];
     return left;
+}
+
+/* HEADs that did not tell, as GETs: few at once, as the bytes of each are read and not kept. */
+static void ops_as_get(struct registry *r, struct arena *a, struct registry_op *ops,
+                       const size_t *of, size_t n)
+{
+    for (size_t i = 0; i < n; i += GETS_AT_ONCE) {
+        struct arena few CLEANUP(arena_release) = ARENA_INIT;
+        struct exchange x[GETS_AT_ONCE];
+        size_t k = 0;
+        for (; k < GETS_AT_ONCE && i + k < n; k++)
+            op_exchange(r, &few, &ops[of[i + k]], true, &x[k]);
+        exchange_all(r, &few, x, k);
+        for (size_t at = 0; at < k; at++)
+            (void)op_take(&ops[of[i + at]], a, &x[at]);
+    }
 }
 
 size_t registry_all(struct registry *r, struct arena *a, struct registry_op *ops, size_t n)
@@ -183,9 +202,8 @@ size_t registry_all(struct registry *r, struct arena *a, struct registry_op *ops
     for (size_t i = 0; i < n; i++)
         if (op_check(r, &ops[i]) == 0)
             of[left++] = i;
-    left = ops_round(r, a, ops, of, left, false);
-    if (left)
-        (void)ops_round(r, a, ops, of, left, true);
+    left = ops_round(r, a, ops, of, left);
+    ops_as_get(r, a, ops, of, left);
     for (size_t i = 0; i < n; i++)
         failed += ops[i].failed;
     return failed;

@@ -7,12 +7,16 @@
 #include "core/lib/crypt.h"
 #include "core/registry/registry_internal.h"
 
+#include <errno.h>
 #include <strings.h>
+
+/* Each may hold a manifest of any size. */
+enum { TAGS_AT_ONCE = 4 };
 
 /* The repository that is asked, and what of it is wanted. */
 struct asking {
     struct registry *r;
-    struct arena *a;
+    struct arena *a; /* of what is found */
     struct registry_host *host;
     const char *name;
     struct registry_access access;
@@ -35,12 +39,24 @@ static int begin(struct asking *q, struct registry *r, struct arena *a, const ch
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
+static struct descriptor kept(const struct descriptor *d, struct arena *a)
+{
+    struct descriptor out = *d;
+    const char **texts[] = {&out.media_type,      &out.digest,   &out.platform,
+                            &out.artifact_type,   &out.ref_name, &out.image_name,
+                            &out.cosign_signature};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        *texts[i] = arena_strdup(a, *texts[i]);
+    return out;
+}
+
 /* Filtered here whatever the registry says (OCI-Filters-Applied): it costs nothing. */
 static int take_list(const struct asking *q, const void *bytes, size_t len,
                      struct referrers_ask *ask, struct err *err)
 {
+    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     struct manifest index;
-    if (manifest_parse(bytes, len, MANIFEST_OCI_INDEX, q->a, &index, err) < 0)
+    if (manifest_parse(bytes, len, MANIFEST_OCI_INDEX, &scratch, &index, err) < 0)
         return -1;
     list_each (const struct descriptor, d, &index.children) {
         if (q->artifact_type && !str_eq(d->artifact_type, q->artifact_type))
@@ -52,7 +68,7 @@ static int take_list(const struct asking *q, const void *bytes, size_t len,
             continue;
         if (ask->out.n == LIMIT_REFERRERS)
             return err_set(err, ERR_PERM, 0, "more than %d manifests refer to it", LIMIT_REFERRERS);
-        *list_push(q->a, &ask->out) = *d;
+        *list_push(q->a, &ask->out) = kept(d, q->a);
     }
     return 0;
 }
@@ -87,6 +103,7 @@ static const char *own_address(const struct asking *q, const char *base, const c
 struct paging {
     struct exchange x;
     const char *at;
+    size_t bytes; /* of all pages */
     int redirects;
     bool ended;
 };
@@ -141,6 +158,10 @@ static int page_take(const struct asking *q, struct paging *p, struct referrers_
     }
     if (p->x.resp.status != 200)
         return exchange_refused(&p->x, "list", what, err);
+    p->bytes += p->x.resp.body_len;
+    if (p->bytes > LIMIT_REFERRERS_LIST)
+        return err_set(err, ERR_PERM, 0, "%s: %s: the list has more than %zu bytes",
+                       q->host->conf->host, what, LIMIT_REFERRERS_LIST);
     if (take_list(q, p->x.resp.body, p->x.resp.body_len, ask, err) < 0)
         return err_wrap(err, "%s: %s", q->host->conf->host, what);
     const char *next;
@@ -154,13 +175,41 @@ static int page_take(const struct asking *q, struct paging *p, struct referrers_
     return 0;
 }
 
+/* One page of each of these. Many lists at once get little room each, as they are short; one that
+ * is longer is asked for again, alone. */
+static int turn_pages(const struct asking *q, struct paging *const *pages,
+                      struct referrers_ask *const *asks, size_t n, bool *no_api, struct err *err)
+{
+    struct arena all CLEANUP(arena_release) = ARENA_INIT;
+    struct exchange *xs = arena_alloc(&all, n * sizeof *xs);
+    for (size_t i = 0; i < n; i++) {
+        xs[i] = pages[i]->x;
+        xs[i].max_body = LIMIT_MANIFEST / n;
+    }
+    exchange_all(q->r, &all, xs, n);
+    for (size_t i = 0; i < n; i++) {
+        struct arena one CLEANUP(arena_release) = ARENA_INIT;
+        struct exchange plain = pages[i]->x;
+        pages[i]->x = xs[i];
+        if (n > 1 && xs[i].failed && xs[i].err.code == EFBIG) {
+            pages[i]->x = plain;
+            exchange_all(q->r, &one, &pages[i]->x, 1);
+        }
+        if (page_take(q, pages[i], asks[i], no_api, err) < 0)
+            return -1;
+        pages[i]->x.resp = (struct http_resp){0};
+        pages[i]->x.max_body = LIMIT_MANIFEST;
+    }
+    return 0;
+}
+
 /* A registry that turned out to have no API in the midst of it is one without. */
 static int by_api(const struct asking *q, struct referrers_ask *asks, size_t n, bool *no_api,
                   struct err *err)
 {
     struct paging *pages = arena_alloc(q->a, n * sizeof *pages);
-    struct exchange *xs = arena_alloc(q->a, n * sizeof *xs);
-    size_t *of = arena_alloc(q->a, n * sizeof *of);
+    struct paging **open = arena_alloc(q->a, n * sizeof(struct paging *));
+    struct referrers_ask **of = arena_alloc(q->a, n * sizeof(struct referrers_ask *));
     *no_api = false;
     for (size_t i = 0; i < n; i++)
         page_begin(q, asks[i].digest, &pages[i]);
@@ -169,17 +218,13 @@ static int by_api(const struct asking *q, struct referrers_ask *asks, size_t n, 
         size_t left = 0;
         for (size_t i = 0; i < n; i++)
             if (!pages[i].ended) {
-                xs[left] = pages[i].x;
-                of[left++] = i;
+                open[left] = &pages[i];
+                of[left++] = &asks[i];
             }
         if (left == 0)
             return 0;
-        exchange_all(q->r, q->a, xs, left);
-        for (size_t k = 0; k < left; k++) {
-            pages[of[k]].x = xs[k];
-            if (page_take(q, &pages[of[k]], &asks[of[k]], no_api, err) < 0)
-                return -1;
-        }
+        if (turn_pages(q, open, of, left, no_api, err) < 0)
+            return -1;
         if (*no_api)
             return 0;
     }
@@ -214,24 +259,23 @@ int referrers_by_api(struct registry *r, struct arena *a, const char *host, cons
     return 0;
 }
 
-int referrers_by_tag(struct registry *r, struct arena *a, const char *host, const char *name,
-                     const struct registry_access *access, const char *artifact_type,
-                     struct referrers_ask *asks, size_t n, struct err *err)
+/* The fallback tags of a few digests. */
+static int some_tags(const struct asking *q, struct referrers_ask *asks, size_t n, struct err *err)
 {
-    struct asking q;
-    struct registry_op *ops = arena_alloc(a, n * sizeof *ops);
-    if (begin(&q, r, a, host, name, access, err) < 0)
-        return -1;
-    q.artifact_type = artifact_type;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct registry_op *ops = arena_alloc(&a, n * sizeof *ops);
     for (size_t i = 0; i < n; i++) {
-        const char *tag = imageref_fallback_tag(asks[i].digest, a);
+        const char *tag = imageref_fallback_tag(asks[i].digest, &a);
         if (!tag)
             return err_set(err, ERR_BUG, 0, "a question for referrers without a legal digest");
         asks[i].out = (struct descriptors){0};
-        ops[i] = (struct registry_op){
-            .verb = REGISTRY_GET, .host = host, .name = name, .ref = tag, .access = q.access};
+        ops[i] = (struct registry_op){.verb = REGISTRY_GET,
+                                      .host = q->host->conf->host,
+                                      .name = q->name,
+                                      .ref = tag,
+                                      .access = q->access};
     }
-    (void)registry_all(r, a, ops, n);
+    (void)registry_all(q->r, &a, ops, n);
     for (size_t i = 0; i < n; i++) {
         if (ops[i].failed) {
             *err = ops[i].err;
@@ -240,8 +284,24 @@ int referrers_by_tag(struct registry *r, struct arena *a, const char *host, cons
         /* What is no index is somebody's image that has taken the name. */
         if (ops[i].absent || !str_eq(ops[i].media_type, MANIFEST_OCI_INDEX))
             continue;
-        if (take_list(&q, ops[i].bytes, ops[i].len, &asks[i], err) < 0)
-            return err_wrap(err, "%s/%s:%s", host, name, ops[i].ref);
+        if (take_list(q, ops[i].bytes, ops[i].len, &asks[i], err) < 0)
+            return err_wrap(err, "%s/%s:%s", ops[i].host, ops[i].name, ops[i].ref);
+    }
+    return 0;
+}
+
+int referrers_by_tag(struct registry *r, struct arena *a, const char *host, const char *name,
+                     const struct registry_access *access, const char *artifact_type,
+                     struct referrers_ask *asks, size_t n, struct err *err)
+{
+    struct asking q;
+    if (begin(&q, r, a, host, name, access, err) < 0)
+        return -1;
+    q.artifact_type = artifact_type;
+    for (size_t i = 0; i < n; i += TAGS_AT_ONCE) {
+        size_t few = n - i < TAGS_AT_ONCE ? n - i : TAGS_AT_ONCE;
+        if (some_tags(&q, asks + i, few, err) < 0)
+            return -1;
     }
     return 0;
 }

@@ -87,6 +87,7 @@ struct registry_op {
     const char *media_type; /* PUT: in; GET, HEAD: out, parameters stripped */
     const void *bytes;      /* PUT: in; GET: out, in the arena */
     size_t len;
+    size_t max; /* GET: bytes allowed, where less than LIMIT_MANIFEST is expected; 0: that */
     const char *digest; /* PUT: in, must be the digest of bytes; GET, HEAD: out */
     struct registry_access access;
     bool subject_seen; /* out: PUT: the answer had OCI-Subject, so the registry lists referrers */

@@ -18,14 +18,16 @@ struct seen {
 
 struct listing {
     struct registry *r;
-    struct arena *a;
+    struct arena *a;   /* of what is found */
+    struct arena page; /* of one page: a list may have very many */
     struct exchange x;
     struct seen seen;
     struct str_list *tags;
     size_t on_page; /* of the last page: all that it held */
     size_t fresh;   /* of the last page: those that were not there before */
     const char *last;
-    bool whole; /* the registry does not know `n` */
+    size_t bytes; /* of all pages */
+    bool whole;   /* the registry does not know `n` */
 };
 
 static uint64_t hash_of(const char *s)
@@ -74,11 +76,12 @@ static int add_tag(struct listing *l, const char *tag, struct err *err)
 /* What is no legal tag could not be asked for anyway. */
 static int take_page(struct listing *l, struct err *err)
 {
-    struct js *doc CLEANUP_JS = js_parse(l->x.resp.body, l->x.resp.body_len, NULL);
+    struct js *doc CLEANUP_JS =
+        js_parse_within(l->x.resp.body, l->x.resp.body_len, LIMIT_TAG_VALUES, NULL);
     const struct js *tags = js_get(doc, "tags");
     l->on_page = l->fresh = 0;
     bool is_list =
-        tags ? !js_is_object(tags) && !js_text(tags, "", l->a) : js_str(doc, "name") != NULL;
+        tags ? !js_is_object(tags) && !js_text(tags, "", &l->page) : js_str(doc, "name") != NULL;
     if (!is_list)
         return err_set(err, ERR_PERM, 0, "%s answered the question for the tags of %s with no list",
                        l->x.host->conf->host, l->x.name);
@@ -97,7 +100,7 @@ static int take_page(struct listing *l, struct err *err)
 /* Asks for the page in x; *absent also when the registry knows no such repository. */
 static int ask(struct listing *l, bool *absent, struct err *err)
 {
-    exchange_all(l->r, l->a, &l->x, 1);
+    exchange_all(l->r, &l->page, &l->x, 1);
     if (l->x.failed) {
         *err = l->x.err;
         return err_wrap(err, "%s/%s", l->x.host->conf->host, l->x.name);
@@ -108,13 +111,17 @@ static int ask(struct listing *l, bool *absent, struct err *err)
         return 0;
     if (l->x.resp.status != 200)
         return exchange_refused(&l->x, "list the tags of", l->x.name, err);
+    l->bytes += l->x.resp.body_len;
+    if (l->bytes > LIMIT_TAG_PAGES_BYTES)
+        return err_set(err, ERR_PERM, 0, "%s/%s: the list of tags has more than %zu bytes",
+                       l->x.host->conf->host, l->x.name, LIMIT_TAG_PAGES_BYTES);
     return take_page(l, err);
 }
 
 /* Some answer a bare 404 to `n`, which they do not know. */
 static int first_page(struct listing *l, bool *absent, struct err *err)
 {
-    l->x.path = arena_printf(l->a, "tags/list?n=%d", PAGE);
+    l->x.path = arena_printf(&l->page, "tags/list?n=%d", PAGE);
     if (ask(l, absent, err) < 0)
         return -1;
     if (!*absent || exchange_says_unknown(&l->x))
@@ -124,23 +131,59 @@ static int first_page(struct listing *l, bool *absent, struct err *err)
     return ask(l, absent, err);
 }
 
-/* Points x at the next page. False: there is none. */
-static bool turn(struct listing *l, const char **here)
+/* Where the present page was asked for. */
+static const char *here(struct listing *l)
 {
+    return l->x.url ? l->x.url
+                    : arena_printf(&l->page, "%s/v2/%s/%s", registry_base(l->x.host, &l->page),
+                                   l->x.name, l->x.path);
+}
+
+/* The address or the path of the next page, as text of its own; NULL: there is none. *path: it is a
+ * path. */
+static char *next_page(const struct listing *l, const char *here, bool *path)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
     const char *url;
+    *path = false;
     if (l->fresh == 0)
-        return false;
-    l->x.url = NULL;
-    if (link_next(&l->x.resp.headers, &url, l->a)) {
-        l->x.url = http_join(l->a, *here, url);
-        *here = l->x.url;
-        return l->x.url != NULL;
+        return NULL;
+    if (link_next(&l->x.resp.headers, &url, &a)) {
+        url = http_join(&a, here, url);
+        return url ? xstrdup(url) : NULL;
     }
     /* A full page without a link may be cut short. */
-    if (l->whole || l->on_page != PAGE)
-        return false;
-    l->x.path = arena_printf(l->a, "tags/list?n=%d&last=%s", PAGE, l->last);
-    return true;
+    *path = true;
+    return l->whole || l->on_page != PAGE ? NULL
+                                          : xasprintf("tags/list?n=%d&last=%s", PAGE, l->last);
+}
+
+/* Points x at the next page, and forgets this one. False: there is none. */
+static bool turn(struct listing *l)
+{
+    bool is_path;
+    char *next CLEANUP(cleanup_free) = next_page(l, here(l), &is_path);
+    arena_release(&l->page);
+    l->x.url = next && !is_path ? arena_strdup(&l->page, next) : NULL;
+    l->x.path = next && is_path ? arena_strdup(&l->page, next) : NULL;
+    return next != NULL;
+}
+
+static int all_pages(struct listing *l, bool *absent, struct err *err)
+{
+    if (first_page(l, absent, err) < 0)
+        return -1;
+    for (int page = 1; !*absent && turn(l); page++) {
+        bool gone = false;
+        if (page == LIMIT_TAG_PAGES)
+            return err_set(err, ERR_PERM, 0, "%s/%s: the list of tags has more than %d pages",
+                           l->x.host->conf->host, l->x.name, LIMIT_TAG_PAGES);
+        if (ask(l, &gone, err) < 0)
+            return -1;
+        if (gone)
+            return exchange_refused(&l->x, "list the tags of", l->x.name, err);
+    }
+    return 0;
 }
 
 int registry_tags(struct registry *r, struct arena *a, const char *host, const char *name,
@@ -165,18 +208,7 @@ int registry_tags(struct registry *r, struct arena *a, const char *host, const c
         return err_set(err, ERR_CONFIG, 0, "%s/%s: this registry is not configured", host, name);
     if (!imageref_name_ok(name))
         return err_set(err, ERR_BUG, 0, "a request for tags without a legal name");
-    if (first_page(&l, absent, err) < 0)
-        return -1;
-    const char *here = arena_printf(a, "%s/v2/%s/%s", registry_base(l.x.host, a), name, l.x.path);
-    for (int page = 1; !*absent && turn(&l, &here); page++) {
-        bool gone = false;
-        if (page == LIMIT_TAG_PAGES)
-            return err_set(err, ERR_PERM, 0, "%s/%s: the list of tags has more than %d pages", host,
-                           name, LIMIT_TAG_PAGES);
-        if (ask(&l, &gone, err) < 0)
-            return -1;
-        if (gone)
-            return exchange_refused(&l.x, "list the tags of", name, err);
-    }
-    return 0;
+    int rc = all_pages(&l, absent, err);
+    arena_release(&l.page);
+    return rc;
 }

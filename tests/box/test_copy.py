@@ -379,6 +379,7 @@ WRONG = [
     (["copy", "r.example.org/a:1", "r.example.org/b", "--ca-file", "/no/such.pem"], "/no/such.pem"),
     (["copy", "r.example.org/a:1", "r.example.org/b", "--auth-file", "/no/such"], "/no/such"),
     (["copy", "r.example.org/a:1", "r.example.org/b", "--config", "/no/such.yaml"], "/no/such.yaml"),
+    (["copy", "r.example.org/a:1", "r.example.org/b", "--realm", "here"], "--realm is https"),
     (["inspect"], "it takes one image"),
     (["inspect", "r.example.org/a", "r.example.org/b"], "it takes one image"),
     (["inspect", "r.example.org/a", "--raw", "--tags"], "exclude"),

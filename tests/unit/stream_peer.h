@@ -26,6 +26,7 @@
 #include "tests/unit/peer.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +37,7 @@ struct stream_peer {
     int fd;
     char host[32];
     atomic_int connections; /* accepted so far */
+    atomic_int requests;
     atomic_int under_way;
     atomic_int connect_status;
     atomic_bool stop;
@@ -223,6 +225,7 @@ static UNUSED bool stream_head(struct stream_link *l)
     l->rest_n = n - head;
     memcpy(l->rest, l->head + head, l->rest_n);
     l->head[head] = '\0';
+    (void)atomic_fetch_add(&l->peer->requests, 1);
     (void)pthread_mutex_lock(&l->peer->lock);
     memcpy(l->peer->head, l->head, head + 1);
     (void)pthread_mutex_unlock(&l->peer->lock);
@@ -262,6 +265,7 @@ static UNUSED void *stream_accept(void *user)
         pthread_t thread;
         l->peer = p;
         l->fd = fd;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         (void)atomic_fetch_add(&p->connections, 1);
         (void)atomic_fetch_add(&p->under_way, 1);
         if (pthread_create(&thread, NULL, stream_serve, l) != 0)

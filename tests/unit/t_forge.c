@@ -92,9 +92,33 @@ static void kept_headers(void **state)
     assert_null(forge_find(NULL));
 }
 
+/* No number, no question: it would be part of an address. */
+static void odd_changes(void **state)
+{
+    (void)state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    static const char *const numbers[] = {
+        NULL, "", "0", "007", "7/../8", "7?x", "-1", "7 ", "1234567890123456789"};
+    static const char *const types[] = {"github", "gerrit"};
+    for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+        const struct forge_conf conf = {.name = "src", .type = types[t], .url = "https://r"};
+        struct event e = {.project = "team/app"};
+        for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+            struct forge_dialogue d = {
+                .conf = &conf, .arena = &a, .event = &e, .change = numbers[i]};
+            struct http_req next = {0};
+            struct err err = ERR_INIT;
+            assert_int_equal(forge_find(types[t])->change(&d, NULL, &next, &err), FORGE_FAILED);
+            assert_int_equal(err.kind, ERR_PERM);
+            assert_null(next.url);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_changes),
         cmocka_unit_test(classes),
         cmocka_unit_test(delivery_ids),
         cmocka_unit_test(kept_headers),

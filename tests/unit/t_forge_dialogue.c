@@ -16,11 +16,12 @@
  * tests/fixtures/dialogue/<type> holds scenes:
  *
  *     == name
- *     confirm|file|tree|ancestry <kind of event> [claimed=<its list commit>]
+ *     confirm|file|tree|ancestry|change <kind of event> [claimed=<its list commit>]
  *     > <the request's URL behind the API's base>
  *     < <status of the answer> [Header: value]
  *       <its body, \n is a line's end>
  *     = done [order= list= staged= patchset= at= missing= tree= related= content=<to the end>]
+ *     = status open|closed|unknown, or merged <commit> <time>
  *     = failed <kind> <code, "again" (EAGAIN) or "any"> <part of the text>
  *
  * $HEAD, $MERGE, $TAG and $OTHER stand for commits.
@@ -106,7 +107,8 @@ static void scene_start(struct scene *s, const char *line)
     } steps[] = {{"confirm ", forge->confirm},
                  {"file ", forge->file},
                  {"tree ", forge->tree},
-                 {"ancestry ", forge->ancestry}};
+                 {"ancestry ", forge->ancestry},
+                 {"change ", forge->change}};
     for (size_t i = 0; i < ARRAY_LEN(steps); i++)
         if (str_starts(line, steps[i].word)) {
             s->step = steps[i].step;
@@ -119,7 +121,8 @@ static void scene_start(struct scene *s, const char *line)
                                    .path = "dir/.slipway.yaml",
                                    .now_s = NOW,
                                    .mine = MERGE,
-                                   .applied = OTHER};
+                                   .applied = OTHER,
+                                   .change = "7"};
     s->result = s->step(&s->d, NULL, &s->next, &s->err);
 }
 
@@ -212,12 +215,28 @@ static void scene_done(struct scene *s, const char *line)
     assert_int_equal(event_validate(e, NULL), 0);
 }
 
+static void scene_status(struct scene *s, const char *line)
+{
+    static const char *const names[] = {"unasked", "unknown", "open", "merged", "closed"};
+    const struct change_status *status = &s->d.status;
+    if (s->result != FORGE_DONE)
+        fail_msg("%s: ends with %d: %s", s->name, s->result, s->err.text);
+    const char *got = names[status->state];
+    if (status->state == CHANGE_MERGED)
+        got =
+            arena_printf(&s->arena, "merged %s %lld", status->commit, (long long)status->merged_at);
+    expect_text(s, "status", got, line);
+    assert_true(s->event.confirm); /* the event is not touched */
+}
+
 static void scene_end(struct scene *s, const char *line)
 {
     if (s->result == FORGE_MORE)
         fail_msg("%s: asks once more: %s", s->name, s->next.url);
     if (str_starts(line, "failed "))
         scene_failed(s, line + strlen("failed "));
+    else if (str_starts(line, "status "))
+        scene_status(s, line + strlen("status "));
     else
         scene_done(s, line);
 }
@@ -411,6 +430,7 @@ static void plain_git(void **state)
     assert_int_equal(forge->confirm(NULL, NULL, &next, &err), FORGE_USE_GIT);
     assert_int_equal(forge->file(NULL, NULL, &next, &err), FORGE_USE_GIT);
     assert_int_equal(forge->tree(NULL, NULL, &next, &err), FORGE_USE_GIT);
+    assert_null(forge->change);
     assert_int_equal(forge_find("gerrit")->tree(NULL, NULL, &next, &err), FORGE_USE_GIT);
 }
 

@@ -82,7 +82,8 @@ static void show_job(struct strbuf *out, const struct imagefile_job *job)
         for (size_t i = 0; i < job->mirrors.n; i++) {
             const struct imagefile_mirror *m = &job->mirrors.at[i];
             (void)strbuf_addf(out, "    %s:%s -> %s:%s (%s)\n", m->src_repository, m->src_tag,
-                              m->dest_repositories.n ? m->dest_repositories.at[0] : "-", m->dest_tag, m->dest_registry);
+                              m->dest_repositories.n ? m->dest_repositories.at[0] : "-",
+                              m->dest_tag, m->dest_registry);
         }
         return;
     }

@@ -186,6 +186,76 @@ static void staging_wakes_the_tasks_that_wait(void **state)
     assert_int_equal(got.run_at, 50000);
 }
 
+/* ---- what a sweep asks ---- */
+
+static void a_sweep_finds_records_and_repositories(void **state)
+{
+    struct fixture *f = *state;
+    struct str_list list;
+    struct staged_tag_list rows;
+    static const char *wanted[] = {"change_8_a", "change_7_b", "change_9_a", "change_7"};
+    const struct str_list tags = {.at = wanted, .n = ARRAY_LEN(wanted)};
+    struct journal p;
+    bool repeat;
+    ok(f, store_repositories(f->s, &f->a, &list, &f->err));
+    assert_int_equal(list.n, 0);
+    struct event e = staged_event(f, "team/app", "7", "1", "sha256:7");
+    e.images.at[0].repository = "another.example.org/x";
+    ok(f, store_staged_put(f->s, &e, fixture_put(f, "1", NULL), 1000, &f->err));
+    e = staged_event(f, "team/tools", "8", "1", "sha256:8");
+    ok(f, store_staged_put(f->s, &e, fixture_put(f, "2", NULL), 2000, &f->err));
+    ok(f, store_staged_tags(f->s, REG "/team/app", &tags, &f->a, &rows, &f->err));
+    assert_int_equal(rows.n, 2);
+    assert_string_equal(rows.at[0].tag, "change_8_a");
+    assert_string_equal(rows.at[0].project, "team/tools");
+    assert_int_equal(rows.at[0].recorded_at, 2000);
+    assert_string_equal(rows.at[1].change, "7");
+    assert_string_equal(rows.at[1].forge, "forge");
+    assert_string_equal(rows.at[1].digest, "sha256:7");
+    assert_false(rows.at[1].promoted);
+
+    ok(f, store_target_projects(f->s, REG, "team/app", &f->a, &list, &f->err));
+    assert_int_equal(list.n, 0);
+    struct task t = fixture_task("1", 0);
+    journal_make(f, &p, "ab", "sha256:1");
+    ok(f, journal_begin(f, &t, &p, &repeat));
+    journal_states(&p, STEP_DONE);
+    ok(f, journal_end(f, &t, &p, TASK_DONE));
+    ok(f, store_target_projects(f->s, REG, "team/app", &f->a, &list, &f->err));
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.at[0], "forge/team/app");
+    ok(f, store_target_projects(f->s, REG, "team", &f->a, &list, &f->err));
+    assert_int_equal(list.n, 0);
+    ok(f, store_repositories(f->s, &f->a, &list, &f->err));
+    assert_int_equal(list.n, 2);
+    assert_string_equal(list.at[0], "another.example.org/x");
+    assert_string_equal(list.at[1], REG "/team/app");
+}
+
+static void a_sweep_finds_tasks_that_may_still_promote(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        enum task_state state;
+        bool pending;
+    } cases[] = {{TASK_QUEUED, true},      {TASK_WAITING, true}, {TASK_FAILED, true},
+                 {TASK_HELD, true},        {TASK_DONE, false},   {TASK_SKIPPED, false},
+                 {TASK_SUPERSEDED, false}, {TASK_DEAD, false},   {TASK_CANCELLED, false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t id = -1;
+        bool repeat;
+        struct task t = fixture_task(task_state_name(cases[i].state), 0);
+        t.ref = arena_printf(&f->a, "change/%zu", 100 + i);
+        t.state = cases[i].state;
+        t.reason = "so";
+        ok(f, store_task_settle(f->s, &t, &repeat, &f->err));
+        ok(f, store_task_pending(f->s, "forge", "team/app", t.ref, &id, &f->err));
+        assert_int_equal(id, cases[i].pending ? t.id : 0);
+        ok(f, store_task_pending(f->s, "forge", "team/other", t.ref, &id, &f->err));
+        assert_int_equal(id, 0);
+    }
+}
+
 int main(void)
 {
 #define STORE_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -194,6 +264,8 @@ int main(void)
         STORE_TEST(older_runs_replace_nothing),
         STORE_TEST(a_staged_tag_has_one_owner),
         STORE_TEST(staging_wakes_the_tasks_that_wait),
+        STORE_TEST(a_sweep_finds_records_and_repositories),
+        STORE_TEST(a_sweep_finds_tasks_that_may_still_promote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

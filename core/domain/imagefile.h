@@ -47,6 +47,9 @@ struct imagefile_mirror {
     const char *dest_registry;         /* of those without a host; NULL: all have one */
     struct str_list platforms;         /* of an index only these children; empty: all */
     bool prune;                        /* take away what src_tags mean and the source has not */
+    const char *visibility;            /* "public" or "private": a target that is not there yet is
+                                          made like that first (Quay); NULL: as pushes make it */
+    const char *repo_description;      /* likewise */
     bool no_companions;                /* `companions: false`: leave signatures and referrers */
 };
 

@@ -16,6 +16,8 @@ static const struct {
     {"src_tag", offsetof(struct imagefile_mirror, src_tag), RULE_LINE},
     {"dest_tag", offsetof(struct imagefile_mirror, dest_tag), RULE_LINE},
     {"dest_registry", offsetof(struct imagefile_mirror, dest_registry), RULE_HOST},
+    {"visibility", offsetof(struct imagefile_mirror, visibility), RULE_LINE},
+    {"repo_description", offsetof(struct imagefile_mirror, repo_description), RULE_LINE},
 };
 
 static const struct {
@@ -28,9 +30,9 @@ static const struct {
     {"platforms", offsetof(struct imagefile_mirror, platforms)},
 };
 
-static const char *const keys[] = {"src_repository",  "src_tag",       "src_tags", "skip_tags",
-                                   "dest_repository", "dest_registry", "dest_tag", "platforms",
-                                   "prune",           "companions"};
+static const char *const keys[] = {
+    "src_repository", "src_tag",   "src_tags", "skip_tags",  "dest_repository", "dest_registry",
+    "dest_tag",       "platforms", "prune",    "companions", "visibility",      "repo_description"};
 
 static void read_values(const struct yml_node *item, struct imagefile_mirror *m,
                         struct diags *diags)
@@ -79,6 +81,18 @@ static void check_tags(const struct yml_node *item, const struct imagefile_mirro
         diag_error(diags, many ? yml_get(item, "src_tags")->at : item->at, "%s", err.text);
 }
 
+static void check_making(const struct yml_node *item, const struct imagefile_mirror *m,
+                         struct diags *diags)
+{
+    const struct yml_node *visibility = yml_get(item, "visibility");
+    if (visibility && !str_eq(m->visibility, "public") && !str_eq(m->visibility, "private"))
+        diag_error(diags, visibility->at, "visibility must be public or private, not '%.80s'",
+                   m->visibility);
+    if (m->repo_description && !visibility)
+        diag_error(diags, yml_get(item, "repo_description")->at,
+                   "repo_description goes with visibility");
+}
+
 static void check_places(const struct yml_node *item, const struct imagefile_mirror *m,
                          struct diags *diags)
 {
@@ -121,6 +135,7 @@ static void read_mirror(const struct yml_node *item, struct imagefile_mirror *m,
     if (!found.errors) {
         check_tags(item, m, &found);
         check_places(item, m, &found);
+        check_making(item, m, &found);
     }
     diag_append(diags, &found);
 }

@@ -5,11 +5,12 @@
 #include "core/domain/imageref.h"
 #include "core/domain/tagselect.h"
 #include "core/engine/locks.h"
+#include "core/engine/mirror_make.h"
 #include "core/os/clock.h"
 
 #include <inttypes.h>
 
-enum { BATCH = 64, BATCH_SPARING = 8, FAILURES_SHOWN = 5 };
+enum { BATCH = 64, BATCH_SPARING = 8 };
 
 /* What a host said of its limits counts for so long, then it is asked anew. */
 #define RATE_FRESH_MS INT64_C(60000)
@@ -36,20 +37,6 @@ struct mirror_work {
     struct copy_list copies;
     struct str_list asked; /* sources that were asked for their limits */
 };
-
-const char *mirror_state_name(enum mirror_state s)
-{
-    static const char *const names[MIRROR__MAX] = {
-        [MIRROR_SAME] = "same",
-        [MIRROR_COPIED] = "copied",
-        [MIRROR_WOULD_COPY] = "would-copy",
-        [MIRROR_PRUNED] = "pruned",
-        [MIRROR_WOULD_PRUNE] = "would-prune",
-        [MIRROR_LEFT] = "left",
-        [MIRROR_FAILED] = "failed",
-    };
-    return (unsigned)s < MIRROR__MAX ? names[s] : "unknown";
-}
 
 static const char *full_name(struct arena *a, const char *host, const char *name, const char *ref)
 {
@@ -398,6 +385,16 @@ static int by_target(const void *a, const void *b)
     return order ? order : x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Before the first push, which would make the repository private. */
+static void make_targets(struct mirror_work *w, const struct mirror_entry *e)
+{
+    struct err err = ERR_INIT;
+    list_each (const struct mirror_target, t, &e->targets)
+        if (e->item->visibility && !w->opts->dry_run &&
+            mirror_make(w->opts->registry, w->arena, e->item, t, &err) < 0)
+            add_failure(w, NULL, arena_printf(w->arena, "%s/%s", t->host, t->name), &err);
+}
+
 static void plan_entry(struct mirror_work *w, const struct mirror_entry *e)
 {
     struct err err = ERR_INIT;
@@ -414,6 +411,7 @@ static void plan_entry(struct mirror_work *w, const struct mirror_entry *e)
         }
     }
     *list_push(w->arena, &w->picks) = pick;
+    make_targets(w, e);
     list_each (const struct mirror_target, t, &e->targets)
         for (size_t i = 0; i < pick.tags.n; i++)
             add_copy(w, e, t, pick.tags.at[i]);
@@ -475,22 +473,4 @@ void mirror_run(const struct mirror_opts *opts, const struct mirror_entries *ent
     }
     list_each (const struct pick, pick, &w.picks)
         tagselect_free(pick->select);
-}
-
-const char *mirror_summary(const struct mirror_result *r, struct arena *a)
-{
-    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(KIB(8));
-    size_t shown = 0;
-    for (int s = 0; s < MIRROR__MAX; s++)
-        if (r->count[s])
-            (void)strbuf_addf(&text, "%s%zu %s", text.len ? ", " : "", r->count[s],
-                              mirror_state_name((enum mirror_state)s));
-    list_each (const struct mirror_row, row, r)
-        if (row->state == MIRROR_FAILED && shown++ < FAILURES_SHOWN)
-            (void)strbuf_addf(&text, "; %s: %s",
-                              row->target   ? row->target
-                              : row->source ? row->source
-                                            : "the list",
-                              row->reason);
-    return text.len ? strbuf_to_arena(&text, a) : "nothing to mirror";
 }

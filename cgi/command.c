@@ -24,10 +24,11 @@ int command_usage(const struct command *cmd, const char *fmt, ...)
 
 int command_failed(const struct err *err)
 {
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
     char text[sizeof err->text];
     memcpy(text, err->text, sizeof text);
     (void)log_redact(text);
-    (void)fprintf(stderr, "slipway: %s\n", text);
+    (void)fprintf(stderr, "slipway: %s\n", str_printable(&a, text));
     switch (err->kind) {
     case ERR_CONFIG:
         return EXIT_USAGE;

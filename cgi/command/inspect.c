@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
-enum { LABELS_SHOWN = 50 };
+enum { LABELS_SHOWN = 50, CHILDREN_SEEN = 100 };
 
 struct inspect_flags {
     struct by_hand_flags by_hand;
@@ -27,11 +27,17 @@ struct sight {
     struct manifest m;
 };
 
+/* What was found out of a child. */
+struct child {
+    enum { CHILD_NOT_SEEN, CHILD_ABSENT, CHILD_THERE } is;
+    int64_t bytes; /* of its blobs */
+};
+
 struct inspection {
     struct endpoint at;
     struct arena *arena;
     struct sight root;
-    struct sight *children;  /* of an index, root.m.children.n of them; digest NULL: not there */
+    struct child *children;  /* of an index, root.m.children.n of them */
     const struct js *config; /* of an image, NULL when it has none that is JSON */
     struct str_list cosign;  /* tags */
     struct descriptors referrers;
@@ -88,19 +94,39 @@ static int get_manifest(const struct inspection *in, struct sight *s, struct err
     return (in->at.layout ? get_from_layout : get_from_registry)(in, s, err);
 }
 
+static int get_child(const struct inspection *in, const char *digest, struct child *out,
+                     struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct inspection one = {.at = in->at, .arena = &a};
+    struct sight s = {.ref = digest};
+    bool there = get_manifest(&one, &s, err) == 0;
+    if (!there && err->kind == ERR_TEMP)
+        return -1;
+    *out = (struct child){there ? CHILD_THERE : CHILD_ABSENT, there ? s.m.bytes : 0};
+    return 0;
+}
+
+static const struct child *seen_before(const struct inspection *in, size_t n)
+{
+    const struct descriptor *all = in->root.m.children.at;
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(all[i].digest, all[n].digest))
+            return &in->children[i];
+    return NULL;
+}
+
 /* A child that is not there is shown as such: an index may be whole without it elsewhere. */
 static int get_children(struct inspection *in, struct err *err)
 {
     size_t n = in->root.m.children.n;
     in->children = arena_alloc(in->arena, n * sizeof *in->children);
-    for (size_t i = 0; i < n; i++) {
-        struct sight *s = &in->children[i];
-        s->ref = in->root.m.children.at[i].digest;
-        if (get_manifest(in, s, err) == 0)
-            continue;
-        if (err->kind == ERR_TEMP)
+    for (size_t i = 0; i < n && i < CHILDREN_SEEN; i++) {
+        const struct child *before = seen_before(in, i);
+        if (before)
+            in->children[i] = *before;
+        else if (get_child(in, in->root.m.children.at[i].digest, &in->children[i], err) < 0)
             return -1;
-        *s = (struct sight){.ref = s->ref};
     }
     return 0;
 }
@@ -171,6 +197,13 @@ static void show_config(const struct inspection *in)
             js_member_str(map, labels.at[i]) ? js_member_str(map, labels.at[i]) : "");
 }
 
+static const char *child_text(const struct inspection *in, const struct child *c)
+{
+    return c->is == CHILD_THERE    ? bytes_text(c->bytes, in->arena)
+           : c->is == CHILD_ABSENT ? "is not here"
+                                   : "not looked at";
+}
+
 static void show_children(const struct inspection *in)
 {
     for (size_t i = 0; i < in->root.m.children.n; i++) {
@@ -179,8 +212,7 @@ static void show_children(const struct inspection *in)
             d->platform        ? d->platform
             : d->artifact_type ? d->artifact_type
                                : "-",
-            in->children[i].digest ? bytes_text(in->children[i].m.bytes, in->arena)
-                                   : "is not here");
+            child_text(in, &in->children[i]));
     }
 }
 

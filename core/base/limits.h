@@ -82,9 +82,11 @@
 #define LIMIT_CONNECT_MS 5000
 #define LIMIT_REQUEST_MS 30000
 #define LIMIT_HOST_CONNECTIONS 16
-#define LIMIT_STALL_MS 60000     /* no byte moved in a transfer that should */
-#define LIMIT_AUTHORITIES MIB(1) /* of PEM, from one folder of certificates */
-#define LIMIT_RETRY_AFTER_S 3600 /* a longer wait is cut to this */
+#define LIMIT_STALL_MS 60000          /* no byte moved in a transfer that should */
+#define LIMIT_STALL_DOWNLOAD_MS 30000 /* the same where nobody has to work before he answers */
+#define LIMIT_CRAWL 256               /* bytes a second; less is as good as none */
+#define LIMIT_AUTHORITIES MIB(1)      /* of PEM, from one folder of certificates */
+#define LIMIT_RETRY_AFTER_S 3600      /* a longer wait is cut to this */
 
 /* Copies. A stream holds a GET, a PUT and a ring between them. */
 #define LIMIT_TRIES 6             /* of one request that may be repeated */

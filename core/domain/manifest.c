@@ -43,10 +43,23 @@ static const char *bare_type(const char *content_type, struct arena *a)
     return out;
 }
 
+/* What proxies and file servers say for want of anything better. */
+static bool says_nothing(const char *type)
+{
+    static const char *const types[] = {"application/json", "application/octet-stream",
+                                        "binary/octet-stream", "text/plain"};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (str_eq(type, types[i]))
+            return true;
+    return false;
+}
+
 static int pick_type(const char *sent, const char *own, int64_t schema, struct manifest *m,
                      struct err *err)
 {
     char show[100];
+    if (own && says_nothing(sent))
+        sent = NULL;
     const char *type = sent ? sent : own;
     if (schema == 1 || str_starts(type, "application/vnd.docker.distribution.manifest.v1"))
         return err_set(err, ERR_PERM, 0,
@@ -146,7 +159,7 @@ static int read_index(const struct js *doc, struct arena *a, struct manifest *m,
         return err_set(err, ERR_PERM, 0,
                        "the index has entries of an image too: such a document means different "
                        "things to different programs");
-    if (!js_is_array(children))
+    if (!js_is_array(children) && !js_is_null(children))
         return err_set(err, ERR_PERM, 0, "the index has no list called manifests");
     return read_descriptors(children, "manifests", a, &m->children, err);
 }

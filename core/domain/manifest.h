@@ -49,11 +49,12 @@ struct manifest {
     int64_t bytes; /* sizes of the config and the layers, or of the children, added */
 };
 
-/* Strips parameters from the content type, checks it against the document's own mediaType, refuses
- * schema 1, unknown types, documents with both `manifests` and `layers`/`config`
- * (CVE-2021-41190), malformed digests, sizes below 0 or above LIMIT_BLOB_BYTES, and more than
- * LIMIT_DESCRIPTORS descriptors. An OCI image manifest may leave its layers out when it says an
- * artifactType or has the empty config; `layers: null` is an empty list. ERR_PERM. */
+/* Strips parameters from the content type and checks it against the document's own mediaType, which
+ * counts alone where the former is a general one (application/json). Refuses schema 1, unknown
+ * types, documents with both `manifests` and `layers`/`config` (CVE-2021-41190), malformed digests,
+ * sizes below 0 or above LIMIT_BLOB_BYTES, and more than LIMIT_DESCRIPTORS descriptors. An OCI
+ * image manifest may leave its layers out when it says an artifactType or has the empty config; a
+ * list that is null is an empty one. ERR_PERM. */
 int manifest_parse(const void *bytes, size_t len, const char *content_type, struct arena *a,
                    struct manifest *out, struct err *err);
 

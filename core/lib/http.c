@@ -1,5 +1,6 @@
-#include "core/lib/http_internal.h"
+#include "core/lib/http.h"
 
+#include "core/lib/http_internal.h"
 #include "core/os/clock.h"
 
 #include <curl/curl.h>
@@ -217,9 +218,10 @@ static int look_for_stalled(struct http_client *c)
         if (!f->streaming)
             continue;
         int64_t moved = http_transfer_moved(f);
-        if (f->starved || f->clogged || moved != f->moved)
+        if (f->starved || f->clogged || moved - f->moved > stall_of(f) / 1000 * LIMIT_CRAWL) {
             f->still_since = now;
-        f->moved = moved;
+            f->moved = moved;
+        }
         if (now - f->still_since >= stall_of(f))
             finish_with(c, f, END_STALLED);
         else if (look_after(f) < nearest)

@@ -72,11 +72,12 @@ struct http_call {
     struct http_via via;
     const struct http_source *source; /* NULL: the body is in req */
     const struct http_sink *sink;     /* NULL: the answer is gathered */
-    int64_t stall_ms;      /* with a source or a sink: fail with ERR_TEMP when no byte moves for so
-                              long, not counting time asleep by HTTP_WAIT; 0: LIMIT_STALL_MS */
-    size_t max_body;       /* bytes of answer allowed; more fails the call (ERR_PERM, EFBIG), but the
-                              text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
-    int64_t timeout_ms;    /* whole call; 0: LIMIT_REQUEST_MS, or none with a source or sink */
+    int64_t stall_ms;   /* with a source or a sink: fail with ERR_TEMP when less than LIMIT_CRAWL
+                           bytes a second move for so long, not counting time asleep by HTTP_WAIT;
+                           0: LIMIT_STALL_MS */
+    size_t max_body;    /* bytes of answer allowed; more fails the call (ERR_PERM, EFBIG), but the
+                           text of an answer >= 400 is cut at LIMIT_ERROR_BODY instead */
+    int64_t timeout_ms; /* whole call; 0: LIMIT_REQUEST_MS, or none with a source or sink */
     struct http_resp resp; /* out; status 0 when there was no answer; lives in the arena */
     struct err err;        /* out; set when there was no whole answer */
     bool failed;           /* out: err is set. An HTTP status is never a failure here. */

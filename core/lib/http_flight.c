@@ -60,7 +60,8 @@ static bool set_own_end(const struct http_flight *f, const char *url, struct err
     bool connected = f->result != CURLE_COULDNT_CONNECT && f->result != CURLE_ABORTED_BY_CALLBACK;
     switch (f->end) {
     case END_STALLED:
-        (void)err_set(err, ERR_TEMP, 0, "%s: no byte moved for %lld ms", url, (long long)stall);
+        (void)err_set(err, ERR_TEMP, 0, "%s: next to no byte moved for %lld ms", url,
+                      (long long)stall);
         return true;
     case END_STOPPED:
         (void)err_set(err, ERR_PERM, ECANCELED, "%s: the transfer was stopped", url);
@@ -69,7 +70,8 @@ static bool set_own_end(const struct http_flight *f, const char *url, struct err
         (void)err_set(err, ERR_PERM, ECANCELED, "%s: the transfer was given up", url);
         return true;
     case END_TOO_LARGE:
-        (void)err_set(err, ERR_PERM, EFBIG, "%s: the answer exceeds %zu bytes", url, call->max_body);
+        (void)err_set(err, ERR_PERM, EFBIG, "%s: the answer exceeds %zu bytes", url,
+                      call->max_body);
         return true;
     case END_HEADERS:
         (void)err_set(err, ERR_PERM, 0, "%s: the answer's headers exceed %zu bytes", url,
@@ -322,7 +324,7 @@ int http_land(struct http_client *c, struct http_flight *f, struct arena *a)
     waiter_init(&waiter);
     (void)pthread_mutex_lock(&c->lock);
     if (!f->done) {
-        f->waiter = &waiter;
+        (void)set_waiter(&f, 1, &waiter);
         waiter.left = 1;
         atomic_store(&f->abandon, true);
         atomic_store(&c->attention, true);

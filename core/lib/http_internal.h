@@ -60,13 +60,14 @@ struct http_flight {
     struct strbuf body;
     struct strbuf authorities; /* PEM; written before the queue */
     size_t drained;
+    size_t trailed; /* bytes of trailers */
     size_t given;        /* bytes that the source gave */
     bool cut;            /* a refusal whose rest nobody needs */
     bool head_done;      /* the head of the latest answer is whole */
     bool starved;        /* its source said HTTP_WAIT */
     bool clogged;        /* its sink said so */
-    int64_t moved;       /* bytes in both directions when looked at last */
-    int64_t still_since; /* ms, monotonic: since when `moved` is the same */
+    int64_t moved;       /* bytes in both directions at still_since */
+    int64_t still_since; /* ms, monotonic: since when hardly more have moved */
     long status;
     long proxy_status; /* of a refused CONNECT */
     int result;        /* CURLcode */

@@ -77,7 +77,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
         strbuf_reset(&f->headers); /* an interim answer came before */
         f->head_done = false;
     } else if (f->head_done) {
-        return len; /* a trailer */
+        /* A trailer, which nobody wants, but curl keeps. */
+        f->trailed += len;
+        good = f->trailed <= LIMIT_HTTP_HEADERS || stop(f, END_HEADERS);
     } else if (len && (*data == '\r' || *data == '\n')) {
         good = head_done(f);
     } else {

@@ -131,6 +131,8 @@ bool http_host_is_private(struct arena *a, const char *url)
 {
     CURLU *u CLEANUP(cleanup_url) = url_parse(url);
     const char *host = u ? url_part(u, CURLUPART_HOST, 0, a) : NULL;
+    if (host && str_ends(host, "."))
+        host = arena_strndup(a, host, strlen(host) - 1);
     if (str_empty(host) || str_eq(host, "localhost") || str_ends(host, ".localhost"))
         return true;
     struct in6_addr six;

@@ -60,28 +60,6 @@ static struct exchange exchange_for(const struct endpoint *at, struct registry_h
                              .max_body = max};
 }
 
-/* Follows x->resp while it is a redirect; *followed: it was one. */
-static int follow(const struct endpoint *at, struct exchange *x, const char *what, struct arena *a,
-                  bool *followed, struct err *err)
-{
-    const char *url = arena_printf(a, "%s/v2/%s/%s", registry_base(x->host, a), x->name, x->path);
-    *followed = false;
-    for (int hops = 0; download_is_redirect(x->resp.status); hops++) {
-        struct http_call call;
-        bool own;
-        *followed = true;
-        if (download_hop(x->host, url, &x->resp, hops, what, a, &call, &own, err) < 0)
-            return -1;
-        call.req.method = x->method;
-        call.max_body = x->max_body;
-        if (http_do(at->registry->http, a, &call, err) < 0)
-            return -1;
-        url = call.req.url;
-        x->resp = call.resp;
-    }
-    return 0;
-}
-
 static bool size_fits(const struct http_resp *resp, int64_t size)
 {
     const char *length = http_header(&resp->headers, "Content-Length");
@@ -93,7 +71,7 @@ int blob_exists(const struct endpoint *at, const struct descriptor *blob, struct
                 bool *there, struct err *err)
 {
     struct registry_host *host;
-    bool followed;
+    const char *moved;
     *there = false;
     if (check_digest(blob->digest, err) < 0 || check_endpoint(at, &host, err) < 0)
         return -1;
@@ -109,11 +87,11 @@ int blob_exists(const struct endpoint *at, const struct descriptor *blob, struct
         *err = x.err;
         return err_wrap(err, "%s/%s", at->host, what);
     }
-    if (follow(at, &x, what, a, &followed, err) < 0)
+    if (download_follow(at->registry, a, &x, what, &moved, err) < 0)
         return err_wrap(err, "%s/%s", at->host, what);
     *there = x.resp.status == 200 && size_fits(&x.resp, blob->size);
     /* A storage whose signed address is good for GET alone tells nothing: then it is pushed. */
-    if (x.resp.status == 200 || x.resp.status == 404 || followed)
+    if (x.resp.status == 200 || x.resp.status == 404 || moved)
         return 0;
     return exchange_refused(&x, "look for", what, err);
 }
@@ -125,7 +103,8 @@ int blob_read(const struct endpoint *from, const char *digest, size_t max, struc
               const void **bytes, size_t *len, struct err *err)
 {
     struct registry_host *host;
-    bool followed, absent;
+    const char *moved;
+    bool absent;
     if (check_digest(digest, err) < 0 || check_endpoint(from, &host, err) < 0)
         return -1;
     if (from->layout) {
@@ -142,9 +121,9 @@ int blob_read(const struct endpoint *from, const char *digest, size_t max, struc
         *err = x.err;
         return err_wrap(err, "%s/%s", from->host, what);
     }
-    if (follow(from, &x, what, a, &followed, err) < 0)
+    if (download_follow(from->registry, a, &x, what, &moved, err) < 0)
         return err_wrap(err, "%s/%s", from->host, what);
-    if (x.resp.status != 200) {
+    if (x.resp.status != 200 && x.resp.status != 206) {
         (void)exchange_refused(&x, "pull", what, err);
         err->code = x.resp.status == 404 ? ENOENT : err->code;
         return -1;

@@ -267,10 +267,20 @@ static size_t read_back(struct image *im, struct tag *tags, struct arena *a, str
     return left;
 }
 
+/* An immutable tag may not be pushed again, not even by one whose first answer was lost. */
+static bool shows_anyway(struct image *im, struct tag *tags, const struct err *refused)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err ignored = ERR_INIT;
+    return im->c->to_tags.n && refused->kind == ERR_PERM && read_back(im, tags, &a, &ignored) == 0;
+}
+
 static int flip(struct image *im, struct tag *tags, struct err *err)
 {
-    if (image_stopped(im, err) < 0 || put_tags(im, tags, err) < 0)
+    if (image_stopped(im, err) < 0)
         return -1;
+    if (put_tags(im, tags, err) < 0)
+        return shows_anyway(im, tags, err) ? 0 : -1;
     if (im->c->dry_run)
         return 0;
     for (int i = 0;; i++) {

@@ -2,6 +2,9 @@
 
 #include "core/base/str.h"
 
+/* Each may hold a manifest of any size. */
+enum { TAGS_AT_ONCE = 4 };
+
 /* Companions of companions: what a round finds is what the next one asks about. */
 struct round {
     struct image *im;
@@ -9,12 +12,14 @@ struct round {
     struct str_list *next; /* likewise */
 };
 
-static void keep(struct round *r, const char *digest)
+static int keep(struct round *r, const char *digest, struct err *err)
 {
     struct image *im = r->im;
-    im->c->companions++;
+    if (++im->c->companions > LIMIT_COMPANIONS)
+        return err_set(err, ERR_PERM, 0, "more than %d signatures and referrers", LIMIT_COMPANIONS);
     if (set_add(r->seen, &im->arena, digest))
         *list_push(&im->arena, r->next) = arena_strdup(&im->arena, digest);
+    return 0;
 }
 
 static int bring_below(struct round *r, const struct registry_op *op, const struct manifest *m,
@@ -41,23 +46,40 @@ static int bring_tag(struct round *r, struct registry_op *op, struct arena *a, s
     return place_failed(op, 1, err);
 }
 
-static int bring_tags(struct round *r, const struct str_list *digests, struct err *err)
+/* Those of a few tags that are there. */
+static int bring_some(struct round *r, const char *const *tags, size_t n, struct err *err)
 {
     struct image *im = r->im;
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct found_tags found = {0};
-    if (find_tags(im, digests, &a, &found, err) < 0)
-        return -1;
-    struct registry_op *there = arena_alloc(&a, found.n * sizeof *there);
-    for (size_t i = 0; i < found.n; i++)
-        there[i] = (struct registry_op){.verb = REGISTRY_HEAD, .ref = found.at[i].ref};
-    if (place_all(&im->to, &a, there, found.n))
-        return place_failed(there, found.n, err);
-    for (size_t i = 0; i < found.n; i++) {
-        bool same = !there[i].absent && str_eq(there[i].digest, found.at[i].digest);
-        if (!same && bring_tag(r, &found.at[i], &a, err) < 0)
+    struct registry_op found[TAGS_AT_ONCE], there[TAGS_AT_ONCE];
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        found[i] = (struct registry_op){.verb = REGISTRY_GET, .ref = tags[i]};
+    if (place_all(&im->from, &a, found, n))
+        return place_failed(found, n, err);
+    for (size_t i = 0; i < n; i++)
+        if (!found[i].absent)
+            found[k++] = found[i];
+    for (size_t i = 0; i < k; i++)
+        there[i] = (struct registry_op){.verb = REGISTRY_HEAD, .ref = found[i].ref};
+    if (place_all(&im->to, &a, there, k))
+        return place_failed(there, k, err);
+    for (size_t i = 0; i < k; i++) {
+        bool same = !there[i].absent && str_eq(there[i].digest, found[i].digest);
+        if ((!same && bring_tag(r, &found[i], &a, err) < 0) || keep(r, found[i].digest, err) < 0)
             return -1;
-        keep(r, found.at[i].digest);
+    }
+    return 0;
+}
+
+static int bring_tags(struct round *r, const struct str_list *digests, struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    const struct str_list tags = find_tags(r->im, digests, &a);
+    for (size_t i = 0; i < tags.n; i += TAGS_AT_ONCE) {
+        size_t n = tags.n - i < TAGS_AT_ONCE ? tags.n - i : TAGS_AT_ONCE;
+        if (bring_some(r, tags.at + i, n, err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -112,8 +134,7 @@ static int bring_referrer(struct round *r, const char *subject, const struct des
         im->c->manifests_put--;
         return -1;
     }
-    keep(r, d->digest);
-    return 0;
+    return keep(r, d->digest, err);
 }
 
 static bool lists(const struct descriptors *list, const char *digest)
@@ -129,12 +150,10 @@ static int bring_missing(struct round *r, const struct referrers_ask *from,
 {
     list_each (const struct descriptor, d, &from->out) {
         if (lists(&to->out, d->digest)) {
-            keep(r, d->digest);
+            if (keep(r, d->digest, err) < 0)
+                return -1;
             continue;
         }
-        if (r->im->c->companions >= LIMIT_DESCRIPTORS)
-            return err_set(err, ERR_PERM, 0, "more than %d signatures and referrers",
-                           LIMIT_DESCRIPTORS);
         /* Not every registry takes what refers to something that it has not got. */
         if (str_eq(from->digest, r->im->root.digest) && image_put_root(r->im, err) < 0)
             return -1;

@@ -60,26 +60,16 @@ static struct str_list likely(struct image *im, const struct str_list *tags, boo
     return out;
 }
 
-int find_tags(struct image *im, const struct str_list *digests, struct arena *a,
-              struct found_tags *out, struct err *err)
+struct str_list find_tags(struct image *im, const struct str_list *digests, struct arena *a)
 {
     struct str_list tags = {0};
     for (size_t i = 0; i < digests->n; i++)
-        for (size_t k = 0; k < ARRAY_LEN(suffixes); k++)
-            *list_push(a, &tags) = imageref_cosign_tag(digests->at[i], suffixes[k], a);
-    if (im->from.registry)
-        tags = likely(im, &tags, digests->n == 1, a);
-    struct registry_op *ops = arena_alloc(a, tags.n * sizeof *ops);
-    size_t n = 0;
-    for (size_t i = 0; i < tags.n; i++)
-        if (tags.at[i])
-            ops[n++] = (struct registry_op){.verb = REGISTRY_GET, .ref = tags.at[i]};
-    if (place_all(&im->from, a, ops, n))
-        return place_failed(ops, n, err);
-    for (size_t i = 0; i < n; i++)
-        if (!ops[i].absent)
-            *list_push(a, out) = ops[i];
-    return 0;
+        for (size_t k = 0; k < ARRAY_LEN(suffixes); k++) {
+            const char *tag = imageref_cosign_tag(digests->at[i], suffixes[k], a);
+            if (tag)
+                *list_push(a, &tags) = tag;
+        }
+    return im->from.registry ? likely(im, &tags, digests->n == 1, a) : tags;
 }
 
 /* --- referrers ----------------------------------------------------------------------------------
@@ -177,6 +167,7 @@ int find_referrers(struct image *im, const struct endpoint *at, struct arena *a,
     if (referrers_by_api(at->registry, a, at->host, at->name, &at->access, NULL, &api, asks, n,
                          err) < 0)
         return -1;
-    keep_api(im->e, host, api);
-    return api == REFERRERS_NO_API ? by_tag(im, at, a, asks, n, err) : 0;
+    if (api != REFERRERS_NOT_ASKED)
+        keep_api(im->e, host, api);
+    return api == REFERRERS_API ? 0 : by_tag(im, at, a, asks, n, err);
 }

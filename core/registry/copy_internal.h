@@ -183,15 +183,8 @@ int walk_parse(const struct endpoint *at, const struct registry_op *op, int64_t 
 /* --- copy_find.c --------------------------------------------------------------------------------
  */
 
-/* Cosign's images of these digests: GETs that found something, in the arena. */
-struct found_tags {
-    struct registry_op *at;
-    size_t n;
-    size_t cap;
-};
-
-int find_tags(struct image *im, const struct str_list *digests, struct arena *a,
-              struct found_tags *out, struct err *err);
+/* The tags at which cosign's images of these digests may be, in the arena. */
+struct str_list find_tags(struct image *im, const struct str_list *digests, struct arena *a);
 /* What refers to these digests, in an endpoint of the image. */
 int find_referrers(struct image *im, const struct endpoint *at, struct arena *a,
                    struct referrers_ask *asks, size_t n, struct err *err);

@@ -13,11 +13,15 @@ struct node {
     struct manifest m;
 };
 
-struct nodes {
-    struct node *at;
+/* Those that are chosen: a node each is made of a batch at a time. */
+struct children {
+    const struct descriptor **at;
     size_t n;
     size_t cap;
 };
+
+/* What is read beyond the size that an index says, so that a message can tell how much it is. */
+#define SIZE_LIE KIB(64)
 
 static int below(struct walk *w, const struct manifest *m, const char *what, int depth,
                  struct err *err);
@@ -67,7 +71,7 @@ static bool chosen(const struct walk *w, const struct descriptor *d)
     return false;
 }
 
-static void choose(struct walk *w, const struct manifest *m, struct arena *a, struct nodes *out)
+static void choose(struct walk *w, const struct manifest *m, struct arena *a, struct children *out)
 {
     struct set seen = {0};
     list_each (const struct descriptor, d, &m->children) {
@@ -76,7 +80,7 @@ static void choose(struct walk *w, const struct manifest *m, struct arena *a, st
             continue;
         }
         if (set_add(&seen, a, d->digest))
-            list_push(a, out)->d = d;
+            *list_push(a, out) = d;
     }
 }
 
@@ -89,13 +93,14 @@ static const char *platforms_of(const struct manifest *m, struct arena *a)
     return out.len ? strbuf_to_arena(&out, a) : "none that says its platform";
 }
 
-static int check_chosen(const struct walk *w, const struct manifest *m, const struct nodes *nodes,
-                        const char *what, struct arena *a, struct err *err)
+static int check_chosen(const struct walk *w, const struct manifest *m,
+                        const struct children *chosen, const char *what, struct arena *a,
+                        struct err *err)
 {
     for (size_t i = 0; w->platforms && i < w->platforms->n; i++)
-        if (nodes->n && !manifest_has_platform(m, w->platforms->at[i]))
+        if (chosen->n && !manifest_has_platform(m, w->platforms->at[i]))
             image_note(w->im, "%s has nothing for %s", what, w->platforms->at[i]);
-    if (nodes->n || m->children.n == 0 || !w->platforms)
+    if (chosen->n || m->children.n == 0 || !w->platforms)
         return 0;
     struct strbuf wanted CLEANUP_STRBUF = STRBUF_INIT(300);
     for (size_t i = 0; i < w->platforms->n; i++)
@@ -145,8 +150,10 @@ static int fetch(struct walk *w, const char *parent, struct arena *a, struct nod
         if (nodes[i].skip)
             continue;
         of[k] = &nodes[i];
-        ops[k++] = (struct registry_op){
-            .verb = REGISTRY_GET, .ref = nodes[i].d->digest, .media_type = nodes[i].d->media_type};
+        ops[k++] = (struct registry_op){.verb = REGISTRY_GET,
+                                        .ref = nodes[i].d->digest,
+                                        .media_type = nodes[i].d->media_type,
+                                        .max = (size_t)nodes[i].d->size + SIZE_LIE};
     }
     if (place_all(from, a, ops, k))
         return place_failed(ops, k, err);
@@ -174,13 +181,16 @@ static void want_blob(struct walk *w, const struct descriptor *d, const char *wh
                                    : "it is fetched from the addresses in `urls`");
 }
 
-static void want_blobs(struct walk *w, const struct manifest *m, const char *what, struct arena *a,
-                       struct tickets *tickets)
+static int want_blobs(struct walk *w, const struct manifest *m, const char *what, struct arena *a,
+                      struct tickets *tickets, struct err *err)
 {
+    if (w->im->c->blobs > LIMIT_COPY_BLOBS)
+        return err_set(err, ERR_PERM, 0, "%s: more than %d blobs in all", what, LIMIT_COPY_BLOBS);
     if (m->config.digest)
         want_blob(w, &m->config, what, a, tickets);
     list_each (const struct descriptor, d, &m->layers)
         want_blob(w, d, what, a, tickets);
+    return 0;
 }
 
 static int put_all(struct walk *w, struct arena *a, struct node *nodes, size_t n, struct err *err)
@@ -202,19 +212,17 @@ static int put_all(struct walk *w, struct arena *a, struct node *nodes, size_t n
     return image_refused(w->im, ops, k, err);
 }
 
-static int batch(struct walk *w, const char *parent, struct node *nodes, size_t n, int depth,
-                 struct err *err)
+static int batch(struct walk *w, const char *parent, const struct descriptor *const *of, size_t n,
+                 int depth, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct node *nodes = arena_alloc(&a, n * sizeof *nodes);
     struct tickets tickets = {0};
     struct image *im = w->im;
     if (image_stopped(im, err) < 0)
         return -1;
-    im->manifests += n;
-    if (im->manifests > LIMIT_DESCRIPTORS)
-        return err_set(err, ERR_PERM, 0, "%s holds more than %d manifests", parent,
-                       LIMIT_DESCRIPTORS);
     for (size_t i = 0; i < n; i++) {
+        nodes[i].d = of[i];
         nodes[i].skip = !is_manifest_type(nodes[i].d->media_type);
         if (nodes[i].skip)
             want_blob(w, nodes[i].d, parent, &a, &tickets);
@@ -226,7 +234,8 @@ static int batch(struct walk *w, const char *parent, struct node *nodes, size_t 
         rc = fetch(w, parent, &a, nodes, n, err);
     for (size_t i = 0; i < n && rc == 0; i++)
         if (!nodes[i].skip && !nodes[i].m.is_index)
-            want_blobs(w, &nodes[i].m, place_what(&im->from, nodes[i].d->digest, &a), &a, &tickets);
+            rc = want_blobs(w, &nodes[i].m, place_what(&im->from, nodes[i].d->digest, &a), &a,
+                            &tickets, err);
     for (size_t i = 0; i < n && rc == 0; i++)
         if (!nodes[i].skip && nodes[i].m.is_index)
             rc = below(w, &nodes[i].m, place_what(&im->from, nodes[i].d->digest, &a), depth + 1,
@@ -240,25 +249,40 @@ static int batch(struct walk *w, const char *parent, struct node *nodes, size_t 
     return put_all(w, &a, nodes, n, err);
 }
 
+/* How many of the next ones are held at once. */
+static size_t fit(const struct descriptor *const *of, size_t left)
+{
+    int64_t bytes = of[0]->size;
+    size_t n = 1;
+    while (n < left && n < LIMIT_COPY_BATCH && of[n]->size <= (int64_t)LIMIT_COPY_HELD - bytes)
+        bytes += of[n++]->size;
+    return n;
+}
+
 static int below(struct walk *w, const struct manifest *m, const char *what, int depth,
                  struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct nodes nodes = {0};
+    struct children children = {0};
     if (!m->is_index) {
         struct tickets tickets = {0};
-        want_blobs(w, m, what, &a, &tickets);
+        if (want_blobs(w, m, what, &a, &tickets, err) < 0)
+            return -1;
         return pool_wait(w->im, &tickets, err);
     }
     if (depth > LIMIT_DEPTH_INDEX)
         return err_set(err, ERR_PERM, 0, "%s: indexes in indexes, more than %d deep", what,
                        LIMIT_DEPTH_INDEX);
-    choose(w, m, &a, &nodes);
-    if (depth == 1 && check_chosen(w, m, &nodes, what, &a, err) < 0)
+    choose(w, m, &a, &children);
+    if (depth == 1 && check_chosen(w, m, &children, what, &a, err) < 0)
         return -1;
-    for (size_t i = 0; i < nodes.n; i += LIMIT_COPY_BATCH) {
-        size_t n = nodes.n - i < LIMIT_COPY_BATCH ? nodes.n - i : LIMIT_COPY_BATCH;
-        if (batch(w, what, nodes.at + i, n, depth, err) < 0)
+    w->im->manifests += children.n;
+    if (w->im->manifests > LIMIT_DESCRIPTORS)
+        return err_set(err, ERR_PERM, 0, "%s: more than %d manifests in all", what,
+                       LIMIT_DESCRIPTORS);
+    for (size_t i = 0, n; i < children.n; i += n) {
+        n = fit(children.at + i, children.n - i);
+        if (batch(w, what, children.at + i, n, depth, err) < 0)
             return -1;
     }
     return 0;

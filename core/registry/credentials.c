@@ -353,6 +353,6 @@ void credentials_forget(struct credentials *c, const char *origin)
         one->until = 0;
     one = answer_of(c, origin, true);
     if (one)
-        one->hit.token = NULL;
+        answer_clear(one);
     (void)pthread_mutex_unlock(&c->lock);
 }

@@ -36,8 +36,49 @@ int download_hop(const struct registry_host *h, const char *url, const struct ht
     char shown[HTTP_SHOWN_URL];
     http_shown_url(next ? next : "", shown);
     return err_set(err, ERR_PERM, resp->status,
-                   "registry %s redirects a blob of %s to \"%s\", which is not followed: %s",
-                   h->conf->host, what, shown, why.text);
+                   "registry %s redirects %s to \"%s\", which is not followed: %s", h->conf->host,
+                   what, shown, why.text);
+}
+
+/* An address of the registry's own that wants the credentials too. */
+static void ask_with_credentials(struct registry *r, struct arena *a, struct exchange *x,
+                                 const char *url)
+{
+    const char *before = x->url;
+    x->url = url;
+    exchange_all(r, a, x, 1);
+    x->url = before;
+}
+
+int download_follow(struct registry *r, struct arena *a, struct exchange *x, const char *what,
+                    const char **moved, struct err *err)
+{
+    const char *url =
+        x->url ? x->url
+               : arena_printf(a, "%s/v2/%s/%s", registry_base(x->host, a), x->name, x->path);
+    *moved = NULL;
+    for (int hops = 0; download_is_redirect(x->resp.status); hops++) {
+        struct http_call call;
+        bool own;
+        if (download_hop(x->host, url, &x->resp, hops, what, a, &call, &own, err) < 0)
+            return -1;
+        call.req.method = x->method;
+        call.max_body = x->max_body;
+        if (x->accept)
+            http_header_add(a, &call.req.headers, "Accept", x->accept);
+        if (http_do(r->http, a, &call, err) < 0)
+            return -1;
+        *moved = url = call.req.url;
+        x->resp = call.resp;
+        if (!own || x->resp.status != 401)
+            continue;
+        ask_with_credentials(r, a, x, url);
+        if (x->failed) {
+            *err = x->err;
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* Sends d->call, with the range that is wanted. */
@@ -51,6 +92,7 @@ static void fly(struct download *d)
     d->call.sink = &d->sink;
     d->call.max_body = LIMIT_ERROR_BODY;
     d->call.via.http1 = true;
+    d->call.stall_ms = LIMIT_STALL_DOWNLOAD_MS;
     d->flight = http_start(d->r->http, &d->call);
     flow_download_is(d->flow, d->flight);
 }

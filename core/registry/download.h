@@ -51,4 +51,10 @@ int download_hop(const struct registry_host *h, const char *url, const struct ht
                  int hops, const char *what, struct arena *a, struct http_call *call, bool *own,
                  struct err *err);
 
+/* Follows x->resp, the answer to a GET or HEAD, while it is a redirect (storage, or a registry that
+ * serves from elsewhere): without credentials, but where its own origin asks for them. *moved:
+ * the address that answered in the end; NULL: it was none. -1: it is not followed, or no answer. */
+int download_follow(struct registry *r, struct arena *a, struct exchange *x, const char *what,
+                    const char **moved, struct err *err);
+
 #endif

@@ -1,6 +1,7 @@
 #include "core/registry/registry_internal.h"
 
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/os/clock.h"
 #include "core/registry/auth.h"
@@ -8,6 +9,12 @@
 
 /* An impatient request waits for a quiet host no longer than this. */
 enum { SHORT_WAIT_MS = 2000, TRIES_STRANGER = 2 };
+
+/* One that took so long and failed is not worth many more tries. */
+enum { SLOW_MS = LIMIT_REQUEST_MS / 2, TRIES_SLOW = 2 };
+
+/* A longer wait is told to whoever watches. */
+enum { TOLD_MS = 5000 };
 
 /* Sign-ins of one round: one for each repository, however many requests wait for it. */
 struct signins {
@@ -19,7 +26,9 @@ struct signins {
 /* An exchange on its way through the rounds. */
 struct trip {
     struct exchange *x;
-    int tries;          /* requests that were answered by trouble */
+    int tries;          /* requests that were answered by trouble, */
+    int slow;           /* and those of them that took long */
+    int64_t sent_at;    /* clock_monotonic_ms */
     int64_t not_before; /* clock_monotonic_ms of the next one */
     int64_t give_up;    /* clock_monotonic_ms: patience ends */
     bool sent;          /* in this round: else whatever failed may be done again */
@@ -114,7 +123,8 @@ static int make_call(struct registry *r, struct arena *a, struct exchange *x,
         (struct http_call){.req = {.method = x->method, .body = x->body, .body_len = x->body_len},
                            .source = x->source,
                            .sink = x->sink,
-                           .max_body = x->max_body};
+                           .max_body = x->max_body,
+                           .timeout_ms = x->timeout_ms};
     struct http_headers *headers = &call->req.headers;
     x->sent = x->origin = NULL;
     if (aim(x, a, call, &own, &x->err) < 0 || (own && auth_header(r, a, x, &x->err) < 0)) {
@@ -281,6 +291,9 @@ static bool is_settled(struct registry *r, struct trip *t, int64_t now)
         return true;
     /* A host that never answered and is not there is rather misspelt than busy. */
     bool stranger = x->failed && pace_is_stranger(r, x->host, &x->err);
+    t->slow += now - t->sent_at >= SLOW_MS;
+    if (t->slow >= TRIES_SLOW)
+        return true;
     if (++t->tries >= (stranger ? TRIES_STRANGER : LIMIT_TRIES))
         return true;
     int64_t asked_s =
@@ -308,6 +321,21 @@ static size_t sort_out(struct registry *r, struct trip *trips, size_t n, struct 
             *next = t->not_before;
     }
     return k;
+}
+
+/* The wait of whoever comes next; false when there is none any more. */
+static bool sleep_until(struct registry *r, const struct trip *trips, size_t n, int64_t next)
+{
+    int64_t ms = next - clock_monotonic_ms();
+    char seconds[24];
+    (void)snprintf(seconds, sizeof seconds, "%lld", (long long)(ms + 999) / 1000);
+    for (size_t i = 0; i < n && ms >= TOLD_MS; i++)
+        if (!trips[i].ended && trips[i].not_before == next) {
+            log_warn("waiting, as the registry asks", "registry", trips[i].x->host->conf->host,
+                     "seconds", seconds, NULL);
+            break;
+        }
+    return pace_sleep(r, ms);
 }
 
 static void give_up_all(struct trip *trips, size_t n)
@@ -338,12 +366,14 @@ void exchange_all(struct registry *r, struct arena *a, struct exchange *x, size_
     size_t left = n, k;
     int64_t next = 0;
     while ((k = sort_out(r, trips, n, ready, &left, &next)) > 0 || left > 0) {
-        if (k == 0 && !pace_sleep(r, next - clock_monotonic_ms())) {
+        if (k == 0 && !sleep_until(r, trips, n, next)) {
             give_up_all(trips, n);
             return;
         }
         if (k == 0)
             continue;
+        for (size_t i = 0; i < k; i++)
+            ready[i]->sent_at = clock_monotonic_ms();
         run_once(r, a, ready, k);
         for (size_t i = 0; i < k; i++)
             ready[i]->ended = is_settled(r, ready[i], clock_monotonic_ms());
@@ -362,7 +392,7 @@ int exchange_prepare(struct registry *r, struct arena *a, struct exchange *x,
     x->failed = false;
     x->resp = (struct http_resp){0};
     while (sort_out(r, trip, 1, &ready, &left, &next) == 0) {
-        if (left && !pace_sleep(r, next - clock_monotonic_ms()))
+        if (left && !sleep_until(r, trip, 1, next))
             give_up_all(trip, 1);
         if (trip->ended)
             return -1;

@@ -5,6 +5,7 @@
 #include "core/domain/imageref.h"
 #include "core/domain/manifest.h"
 #include "core/lib/crypt.h"
+#include "core/registry/download.h"
 #include "core/registry/registry_internal.h"
 
 enum { GETS_AT_ONCE = 4 };
@@ -164,6 +165,15 @@ static bool op_take(struct registry_op *op, struct arena *a, const struct exchan
     return false;
 }
 
+/* Some registries serve what is asked for by its name from elsewhere (registry.k8s.io). */
+static void op_follow(struct registry *r, struct arena *a, const struct registry_op *op,
+                      struct exchange *x)
+{
+    const char *moved;
+    if (!x->failed && op->verb != REGISTRY_PUT)
+        x->failed = download_follow(r, a, x, op_what(op, a), &moved, &x->err) < 0;
+}
+
 /* Performs the ops in `of` and keeps in it those to ask again; returns how many. */
 static size_t ops_round(struct registry *r, struct arena *a, struct registry_op *ops, size_t *of,
                         size_t n)
@@ -173,9 +183,11 @@ static size_t ops_round(struct registry *r, struct arena *a, struct registry_op 
     for (size_t i = 0; i < n; i++)
         op_exchange(r, a, &ops[of[i]], false, &x[i]);
     exchange_all(r, a, x, n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        op_follow(r, a, &ops[of[i]], &x[i]);
         if (op_take(&ops[of[i]], a, &x[i]))
             of[left++] = of[i];
+    }
     return left;
 }
 

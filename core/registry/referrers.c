@@ -21,6 +21,7 @@ struct asking {
     const char *name;
     struct registry_access access;
     const char *artifact_type;
+    bool *unknown; /* out, by the API: there is no such repository; NULL: nobody asks */
 };
 
 static int begin(struct asking *q, struct registry *r, struct arena *a, const char *host,
@@ -154,6 +155,8 @@ static int page_take(const struct asking *q, struct paging *p, struct referrers_
     }
     if (means_no_api(&p->x)) {
         *no_api = true;
+        if (q->unknown)
+            *q->unknown = exchange_says_unknown(&p->x);
         return 0;
     }
     if (p->x.resp.status != 200)
@@ -237,10 +240,11 @@ int referrers_by_api(struct registry *r, struct arena *a, const char *host, cons
                      enum referrers_api *api, struct referrers_ask *asks, size_t n, struct err *err)
 {
     struct asking q;
-    bool no_api = false;
+    bool no_api = false, unknown = false;
     if (begin(&q, r, a, host, name, access, err) < 0)
         return -1;
     q.artifact_type = artifact_type;
+    q.unknown = &unknown;
     for (size_t i = 0; i < n; i++) {
         asks[i].out = (struct descriptors){0};
         if (!imageref_digest_ok(asks[i].digest))
@@ -253,7 +257,7 @@ int referrers_by_api(struct registry *r, struct arena *a, const char *host, cons
         return -1;
     if (!no_api && n > ahead && by_api(&q, asks + ahead, n - ahead, &no_api, err) < 0)
         return -1;
-    *api = no_api ? REFERRERS_NO_API : REFERRERS_API;
+    *api = !no_api ? REFERRERS_API : unknown ? REFERRERS_NOT_ASKED : REFERRERS_NO_API;
     for (size_t i = 0; i < n && no_api; i++)
         asks[i].out = (struct descriptors){0};
     return 0;
@@ -318,7 +322,7 @@ int referrers_list(struct registry *r, struct arena *a, const char *host, const 
     *out = (struct descriptors){0};
     if (referrers_by_api(r, a, host, name, access, artifact_type, &api, &ask, 1, err) < 0)
         return -1;
-    if (api == REFERRERS_NO_API &&
+    if (api != REFERRERS_API &&
         referrers_by_tag(r, a, host, name, access, artifact_type, &ask, 1, err) < 0)
         return -1;
     *out = ask.out;

@@ -25,7 +25,8 @@ struct referrers_ask {
 };
 
 /* By the API alone, all digests at once: but while *api is REFERRERS_NOT_ASKED the first goes ahead
- * and tells. When it comes out as REFERRERS_NO_API nothing was found out. */
+ * and tells. When it comes out as REFERRERS_NO_API nothing was found out, nor when it comes out as
+ * REFERRERS_NOT_ASKED: that the repository is not there says nothing about the registry. */
 int referrers_by_api(struct registry *r, struct arena *a, const char *host, const char *name,
                      const struct registry_access *access, const char *artifact_type,
                      enum referrers_api *api, struct referrers_ask *asks, size_t n,

@@ -116,6 +116,7 @@ struct exchange {
     const struct http_source *source; /* instead of body: then a 401 is not answered by a second */
     const struct http_sink *sink;     /* attempt, and patience ends with the first byte */
     size_t max_body;
+    int64_t timeout_ms; /* 0: LIMIT_REQUEST_MS */
     bool safe; /* may be repeated: GET, HEAD, DELETE and PUT of a manifest are anyway; a mount */
     struct http_resp resp; /* out: any status, a 401 too when signing in did not help */
     const char *sent;      /* out: the Authorization sent last, NULL when there was none */

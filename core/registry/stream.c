@@ -1,6 +1,7 @@
 #include "core/registry/stream.h"
 
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/os/clock.h"
 #include "core/os/fs.h"
@@ -14,6 +15,9 @@
 /* A download that moved so much since it broke the last time has its tries anew. */
 #define WORTH_A_TRY ((int64_t)LIMIT_RING)
 
+/* An attempt, or a download, that took so long and moved nothing is tried but once more. */
+enum { SLOW_MS = LIMIT_STALL_MS / 3, TRIES_SLOW = 2 };
+
 /* What is tried again after a failed attempt, and how. */
 enum again { AGAIN_NOT, AGAIN_LATER, AGAIN_NOW };
 
@@ -26,11 +30,16 @@ struct stream {
     struct flow *flow;
     struct download down;
     struct upload up;
-    int breaks; /* of the download, since it moved */
+    int breaks;    /* of the download, since it moved, */
+    int slow;      /* and those of them that took long */
+    int64_t until; /* clock_monotonic_ms: patience with the download ends */
+    int64_t began; /* clock_monotonic_ms: the present flight of it */
     int64_t broke_at;
+    bool spent;     /* its tries are used up */
     bool cut;       /* the download broke, and nobody has asked for the rest yet */
     size_t chunk;   /* of each PATCH; 0: one PUT */
     bool signed_in; /* for the upload */
+    bool all_sent;  /* and no answer that says what came of it */
     enum again again;
 };
 
@@ -44,12 +53,18 @@ static int resume(struct stream *s, struct err *err)
     int64_t received = flow_expect(s->flow);
     struct http_flight *up = s->up.flight;
     struct err broken = *err;
-    if (received - s->broke_at >= WORTH_A_TRY)
-        s->breaks = 0;
+    if (received - s->broke_at >= WORTH_A_TRY) {
+        s->breaks = s->slow = 0;
+        s->until = clock_monotonic_ms() + LIMIT_PATIENCE_MS;
+    }
+    s->slow +=
+        received - s->broke_at < (int64_t)KIB(16) && clock_monotonic_ms() - s->began >= SLOW_MS;
     s->broke_at = received;
     for (;;) {
-        if (++s->breaks >= LIMIT_TRIES) {
+        if (++s->breaks >= LIMIT_TRIES || s->slow >= TRIES_SLOW ||
+            clock_monotonic_ms() + pace_quiet_ms(s->down.r, s->down.host) > s->until) {
             *err = broken;
+            s->spent = true;
             return err_wrap(err, "the download was cut off %d times", s->breaks);
         }
         int64_t pause = pace_delay_ms(s->breaks);
@@ -61,6 +76,7 @@ static int resume(struct stream *s, struct err *err)
             *err = broken;
             return -1;
         }
+        s->began = clock_monotonic_ms();
         if (download_start(&s->down, err) == 0)
             return 0;
         if (err->kind != ERR_TEMP)
@@ -123,11 +139,20 @@ static int later(struct stream *s)
     return -1;
 }
 
+/* The transfer could not go on. What a download could not get in all its tries, a further attempt
+ * at the blob would not get either. */
+static int broken_off(struct stream *s, const struct err *err)
+{
+    s->again = err->kind == ERR_TEMP && !s->spent ? AGAIN_LATER : AGAIN_NOT;
+    return -1;
+}
+
 /* There was no answer: because of the flow, or of the network. */
 static int no_answer(struct stream *s, struct err *err)
 {
     if (flow_failed(s->flow, err) || err->kind != ERR_TEMP)
         return -1;
+    s->all_sent = flow_sent(s->flow) == s->blob->size;
     return later(s);
 }
 
@@ -144,6 +169,7 @@ static int not_taken(struct stream *s, int status, struct err *err)
     /* The session was there a moment ago: the registry lost it. */
     if (status == 404)
         err->kind = ERR_TEMP;
+    s->all_sent = flow_sent(s->flow) == s->blob->size;
     return err->kind == ERR_TEMP ? later(s) : -1;
 }
 
@@ -176,8 +202,7 @@ static int by_put(struct stream *s, struct err *err)
     if (upload_fly_whole(&s->up, s->flow, s->blob->size, err) < 0)
         return err->kind == ERR_TEMP ? later(s) : -1;
     if (pump(s, err) < 0) {
-        s->again = err->kind == ERR_TEMP ? AGAIN_LATER : AGAIN_NOT;
-        return -1;
+        return broken_off(s, err);
     }
     if (upload_landed(&s->up, &status, err) < 0)
         return no_answer(s, err);
@@ -236,8 +261,7 @@ static int patch(struct stream *s, int64_t *at, struct err *err)
     if (upload_fly_chunk(&s->up, s->flow, *at, len, err) < 0)
         return err->kind == ERR_TEMP ? later(s) : -1;
     if (pump(s, err) < 0) {
-        s->again = err->kind == ERR_TEMP ? AGAIN_LATER : AGAIN_NOT;
-        return -1;
+        return broken_off(s, err);
     }
     if (upload_landed(&s->up, &status, err) < 0) {
         if (status || flow_failed(s->flow, err) || err->kind != ERR_TEMP)
@@ -245,6 +269,7 @@ static int patch(struct stream *s, int64_t *at, struct err *err)
         return realign(s, at, err);
     }
     if (is_success(status) && flow_sent(s->flow) == *at + len) {
+        s->signed_in = false; /* once a request: a long upload outlives several tokens */
         flow_arrived(s->flow);
         *at += len;
         return 0;
@@ -278,7 +303,7 @@ static int by_patches(struct stream *s, struct err *err)
             return -1;
     }
     if (upload_close(&s->up, NULL, 0, &status, err) < 0)
-        return err->kind == ERR_TEMP ? later(s) : -1;
+        return no_answer(s, err);
     return is_success(status) ? check_there(s, status, err) : not_taken(s, status, err);
 }
 
@@ -348,9 +373,12 @@ static int attempt(struct stream *s, const char *mount_from, const struct blob_p
                    bool *mounted, struct err *err)
 {
     s->again = AGAIN_NOT;
-    s->breaks = 0;
+    s->all_sent = false;
+    s->breaks = s->slow = 0;
     s->broke_at = 0;
-    s->cut = false;
+    s->began = clock_monotonic_ms();
+    s->until = s->began + LIMIT_PATIENCE_MS;
+    s->cut = s->spent = false;
     s->up = (struct upload){
         .r = s->to->registry,
         .host = registry_find(s->to->registry, s->to->host, s->to->access.anonymous),
@@ -369,18 +397,31 @@ static int attempt(struct stream *s, const char *mount_from, const struct blob_p
     return move(s, progress, err);
 }
 
+/* A gateway may give up on a registry that goes on and finishes. */
+static bool arrived_after_all(struct stream *s)
+{
+    struct err ignored = ERR_INIT;
+    bool there = false;
+    bool asked = s->all_sent && blob_exists(s->to, s->blob, &s->arena, &there, &ignored) == 0;
+    arena_release(&s->arena);
+    return asked && there;
+}
+
 int stream_to_registry(const struct endpoint *from, const struct endpoint *to,
                        const struct descriptor *blob, const char *mount_from,
                        const struct blob_progress *progress, bool *mounted, struct err *err)
 {
     struct stream s = {.from = from, .to = to, .blob = blob, .r = to->registry};
     int64_t until = clock_monotonic_ms() + LIMIT_PATIENCE_MS;
-    int rc = -1;
+    int rc = -1, slow = 0;
     for (int tries = 1;; tries++) {
+        int64_t began = clock_monotonic_ms();
         rc = attempt(&s, mount_from, progress, mounted, err);
         arena_release(&s.arena);
-        if (rc == 0 || s.again == AGAIN_NOT || tries == LIMIT_TRIES)
+        slow += clock_monotonic_ms() - began >= SLOW_MS;
+        if (rc == 0 || s.again == AGAIN_NOT || tries == LIMIT_TRIES || slow == TRIES_SLOW)
             break;
+        log_warn("a blob is tried again", "blob", blob->digest, "reason", err->text, NULL);
         /* One that was not granted will not be. */
         mount_from = NULL;
         if (s.again == AGAIN_NOW)
@@ -388,6 +429,8 @@ int stream_to_registry(const struct endpoint *from, const struct endpoint *to,
         int64_t pause = pace_delay_ms(tries);
         if (clock_monotonic_ms() + pause > until || !pace_sleep(s.r, pause))
             break;
+        if (arrived_after_all(&s))
+            return 0;
     }
     return rc;
 }
@@ -398,6 +441,7 @@ static int move_to_file(struct stream *s, const struct layout_file *file,
     s->flow = flow_new(s->r->http, s->blob->digest, s->blob->size, progress, 0);
     flow_to_file(s->flow, file->fd, file->shown);
     set_download(s);
+    s->until = s->began + LIMIT_PATIENCE_MS;
     int rc = download_start(&s->down, err);
     if (rc < 0 && err->kind == ERR_TEMP)
         rc = resume(s, err);
@@ -413,7 +457,8 @@ static int move_to_file(struct stream *s, const struct layout_file *file,
 int stream_to_layout(const struct endpoint *from, struct layout *to, const struct descriptor *blob,
                      const struct blob_progress *progress, struct err *err)
 {
-    struct stream s = {.from = from, .blob = blob, .r = from->registry};
+    struct stream s = {
+        .from = from, .blob = blob, .r = from->registry, .began = clock_monotonic_ms()};
     struct layout_file file;
     if (layout_create_blob(to, blob->digest, &file, err) < 0)
         return -1;

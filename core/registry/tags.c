@@ -5,6 +5,7 @@
 #include "core/domain/imageref.h"
 #include "core/domain/link.h"
 #include "core/lib/json.h"
+#include "core/registry/download.h"
 #include "core/registry/registry_internal.h"
 
 /* ECR refuses more, and nobody gives more. */
@@ -76,15 +77,17 @@ static int add_tag(struct listing *l, const char *tag, struct err *err)
 /* What is no legal tag could not be asked for anyway. */
 static int take_page(struct listing *l, struct err *err)
 {
+    struct err why = ERR_INIT;
     struct js *doc CLEANUP_JS =
-        js_parse_within(l->x.resp.body, l->x.resp.body_len, LIMIT_TAG_VALUES, NULL);
+        js_parse_within(l->x.resp.body, l->x.resp.body_len, LIMIT_TAG_VALUES, &why);
     const struct js *tags = js_get(doc, "tags");
     l->on_page = l->fresh = 0;
     bool is_list =
         tags ? !js_is_object(tags) && !js_text(tags, "", &l->page) : js_str(doc, "name") != NULL;
     if (!is_list)
-        return err_set(err, ERR_PERM, 0, "%s answered the question for the tags of %s with no list",
-                       l->x.host->conf->host, l->x.name);
+        return err_set(err, ERR_PERM, 0,
+                       "%s answered the question for the tags of %s with no list%s%s",
+                       l->x.host->conf->host, l->x.name, doc ? "" : ": ", why.text);
     l->on_page = js_len(tags);
     for (size_t i = 0; i < l->on_page; i++) {
         const char *tag = js_str(js_at(tags, i), "");
@@ -100,11 +103,16 @@ static int take_page(struct listing *l, struct err *err)
 /* Asks for the page in x; *absent also when the registry knows no such repository. */
 static int ask(struct listing *l, bool *absent, struct err *err)
 {
+    const char *what = arena_printf(&l->page, "the tags of %s", l->x.name), *moved = NULL;
     exchange_all(l->r, &l->page, &l->x, 1);
     if (l->x.failed) {
         *err = l->x.err;
         return err_wrap(err, "%s/%s", l->x.host->conf->host, l->x.name);
     }
+    if (download_follow(l->r, &l->page, &l->x, what, &moved, err) < 0)
+        return -1;
+    if (moved)
+        l->x.url = moved;
     *absent =
         l->x.resp.status == 404 && (exchange_says_unknown(&l->x) || !exchange_has_errors(&l->x));
     if (*absent)
@@ -127,6 +135,7 @@ static int first_page(struct listing *l, bool *absent, struct err *err)
     if (!*absent || exchange_says_unknown(&l->x))
         return 0;
     l->whole = true;
+    l->x.url = NULL;
     l->x.path = "tags/list";
     return ask(l, absent, err);
 }

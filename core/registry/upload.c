@@ -97,7 +97,7 @@ static int try_mount(struct upload *u, const char *from, bool *mounted, struct e
         *mounted = true;
         return 0;
     }
-    if (!u->x.failed && u->x.resp.status == 202)
+    if (!u->x.failed && u->x.resp.status == 202 && http_header(&u->x.resp.headers, "Location"))
         return opened(u, err);
     u->access = plain;
     return 1;
@@ -256,6 +256,7 @@ void upload_cancel(struct upload *u)
     u->access.patient = false;
     u->x = exchange_of(u, "DELETE");
     u->x.safe = false;
+    u->x.timeout_ms = LIMIT_CONNECT_MS; /* a courtesy, and worth no more */
     exchange_all(u->r, u->arena, &u->x, 1);
     u->url = NULL;
 }

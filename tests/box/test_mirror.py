@@ -197,7 +197,8 @@ def test_rate_limit(fake, twin, repository, tmp_path):
 
 WRONG = [
     ([{"src_repository": "r.example.org/a", "src_tag": "v1",
-       "dest_repository": "r.example.org/b:v1"}], "list.yaml:2:20: error: dest_repository is a name"),
+       "dest_repository": "r.example.org/b:v1"}],
+     "list.yaml:2:20: error: dest_repository is a name"),
     ([{"src_repository": "http://r.example.org/a", "src_tag": "v1",
        "dest_repository": "r.example.org/b"}], "src_repository"),
     ([{"src_repository": "r.example.org/a", "src_tag": "v1", "dest_repository": "b"}],

@@ -149,7 +149,7 @@ static void test_refused(void **state)
         {"{\"schemaVersion\":2,\"artifactType\":\"a/b\",\"config\":" CONFIG "}", MANIFEST_DOCKER,
          "layers"},
         {"{\"schemaVersion\":2,\"artifactType\":\"a/b\"}", MANIFEST_OCI, "config"},
-        {"{\"schemaVersion\":2,\"manifests\":null}", MANIFEST_OCI_INDEX, "manifests"},
+        {"{\"schemaVersion\":2,\"manifests\":\"\"}", MANIFEST_OCI_INDEX, "manifests"},
         {"{\"schemaVersion\":2,\"manifests\":[],\"subject\":{\"digest\":\"x\"}}",
          MANIFEST_OCI_INDEX, "subject"},
     };

@@ -44,14 +44,6 @@ int secret_check(const char *text, const char *dir, struct arena *a, const char 
     return 0;
 }
 
-/* What a read needs to be forgotten afterwards; wiped, since the buffer is not the arena's. */
-static void wipe_buffer(struct strbuf *b)
-{
-    if (b->cap)
-        crypt_wipe(b->buf, b->cap);
-    strbuf_release(b);
-}
-
 static int read_file(const char *ref, const char *path, bool check_mode, struct strbuf *out,
                      struct err *err)
 {
@@ -112,7 +104,7 @@ static void strip_newline(struct strbuf *b)
 
 int secret_read(const char *ref, struct arena *a, const char **out, struct err *err)
 {
-    struct strbuf text CLEANUP(wipe_buffer) = STRBUF_INIT(LIMIT_TOKEN);
+    struct strbuf text CLEANUP(crypt_wipe_buffer) = STRBUF_INIT(LIMIT_TOKEN);
     if (read_reference(ref, &text, err) < 0)
         return -1;
     strip_newline(&text);

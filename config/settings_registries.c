@@ -96,7 +96,7 @@ static void read_type(struct settings_load *l, const struct yml_node *map, struc
     const char *const *types = vendor_types();
     const char *words[MOST_TYPES];
     size_t n = 0, at;
-    for (; types[n] && n < MOST_TYPES; n++)
+    for (; n < MOST_TYPES && types[n]; n++)
         words[n] = types[n];
     if (read_word(l, yml_get(map, "type"), key_path(l, "registries", r->host, "type"), words, n,
                   &at))

@@ -16,7 +16,7 @@
 /* Waits for the signals that end us, in a thread of its own: every other thread blocks them. */
 struct ending {
     sigset_t signals;
-    atomic_bool stop;
+    atomic_bool *stop;
     const char *wake_path;
 };
 
@@ -27,7 +27,7 @@ static void *ending_main(void *arg)
     while (sigwait(&ending->signals, &sig) == 0) {
         if (sig == SIGHUP || sig == SIGUSR1)
             continue;
-        if (!atomic_exchange(&ending->stop, true))
+        if (!atomic_exchange(ending->stop, true))
             log_info("stopping: tasks in hand are finished first", NULL);
         wake_send(ending->wake_path);
         if (sig == SIGUSR2)
@@ -49,18 +49,16 @@ static sigset_t block_signals(void)
     return set;
 }
 
-static int run_worker(struct engine *engine, const struct settings *s, int64_t threads, bool once,
-                      sigset_t signals, struct err *err)
+static int run_worker(const struct engine *engine, const struct settings *s, int64_t threads,
+                      bool once, struct ending ending, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct ending ending = {
-        .signals = signals, .stop = false, .wake_path = store_wake_path(engine->store, &a)};
+    ending.wake_path = store_wake_path(engine->store, &a);
     struct worker_opts opts = {.engine = engine,
                                .threads = (size_t)threads,
                                .keep_ignored_s = s->keep_ignored_s,
                                .until_idle = once};
     pthread_t thread;
-    engine->stop = &ending.stop;
     int lock = lock_file_try(store_work_lock_path(engine->store, &a), err);
     if (lock < 0)
         return err->code == EWOULDBLOCK
@@ -105,13 +103,16 @@ static int run(int argc, char **argv)
 
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct engine engine;
+    atomic_bool stop = false;
+    struct ending ending = {.signals = signals, .stop = &stop};
     struct err err = ERR_INIT;
     const struct settings *s = settings_for_command(config, SETTINGS_WORK, &a);
     if (!s)
         return EXIT_USAGE;
     code = EXIT_DONE;
-    if (engine_setup(&engine, s, true, &err) < 0 ||
-        run_worker(&engine, s, threads, once, signals, &err) < 0)
+    int rc = engine_setup(&engine, s, true, &err);
+    engine.stop = &stop;
+    if (rc < 0 || run_worker(&engine, s, threads, once, ending, &err) < 0)
         code = command_failed(&err);
     engine_teardown(&engine);
     settings_free(s);

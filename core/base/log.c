@@ -106,7 +106,7 @@ static bool needs_quotes(const char *s)
     if (!*s)
         return true;
     for (; *s; s++)
-        if ((unsigned char)*s <= ' ' || *s == '"' || *s == '=' || *s == 127)
+        if (*s == ' ' || *s == '"' || *s == '=' || str_control(s))
             return true;
     return false;
 }
@@ -123,15 +123,16 @@ static void add_value(struct strbuf *line, const char *value)
     }
     (void)strbuf_addch(line, '"');
     for (; *value; value++) {
-        unsigned char c = (unsigned char)*value;
-        if (c == '"' || c == '\\')
-            (void)strbuf_addf(line, "\\%c", c);
-        else if (c == '\n')
+        size_t control = str_control(value);
+        if (*value == '"' || *value == '\\')
+            (void)strbuf_addf(line, "\\%c", *value);
+        else if (*value == '\n')
             (void)strbuf_addstr(line, "\\n");
-        else if (c < ' ' || c == 127)
-            (void)strbuf_addf(line, "\\x%02x", c);
-        else
-            (void)strbuf_addch(line, (char)c);
+        else if (!control)
+            (void)strbuf_addch(line, *value);
+        for (size_t i = 0; i < control && *value != '\n'; i++)
+            (void)strbuf_addf(line, "\\x%02x", (unsigned char)value[i]);
+        value += control ? control - 1 : 0;
     }
     (void)strbuf_addch(line, '"');
 }

@@ -55,30 +55,40 @@ static void read_values(const struct yml_node *item, struct imagefile_mirror *m,
     m->no_companions = !companions;
 }
 
+/* Where a key's value stands, else the item. */
+static struct place place_of(const struct yml_node *item, const char *key)
+{
+    const struct yml_node *value = yml_get(item, key);
+    return value ? value->at : item->at;
+}
+
 static void check_tags(const struct yml_node *item, const struct imagefile_mirror *m,
                        struct diags *diags)
 {
-    const struct yml_node *tag = yml_get(item, "src_tag"), *dest = yml_get(item, "dest_tag");
-    bool many = yml_get(item, "src_tags") != NULL;
+    bool one = yml_get(item, "src_tag"), many = yml_get(item, "src_tags");
+    bool renamed = yml_get(item, "dest_tag");
     struct err err = ERR_INIT;
-    if (!tag == !many)
+    if (one == many)
         diag_error(diags, item->at,
-                   tag ? "src_tag and src_tags exclude another"
+                   one ? "src_tag and src_tags exclude another"
                        : "a mirrored image needs src_tag, or src_tags with patterns");
     if (m->src_tag && !imageref_tag_ok(m->src_tag) && !imageref_digest_ok(m->src_tag))
-        diag_error(diags, tag->at, "src_tag '%.140s' is neither a tag nor a digest", m->src_tag);
-    if (m->src_tag && imageref_digest_ok(m->src_tag) && !dest)
-        diag_error(diags, tag->at, "a digest as src_tag needs a dest_tag");
+        diag_error(diags, place_of(item, "src_tag"),
+                   "src_tag '%.140s' is neither a tag nor a digest", m->src_tag);
+    if (m->src_tag && imageref_digest_ok(m->src_tag) && !renamed)
+        diag_error(diags, place_of(item, "src_tag"), "a digest as src_tag needs a dest_tag");
     if (m->dest_tag && !imageref_tag_ok(m->dest_tag))
-        diag_error(diags, dest->at, "dest_tag '%.140s' is no legal tag", m->dest_tag);
-    if (dest && many)
-        diag_error(diags, dest->at, "dest_tag goes with src_tag: those of src_tags keep theirs");
+        diag_error(diags, place_of(item, "dest_tag"), "dest_tag '%.140s' is no legal tag",
+                   m->dest_tag);
+    if (renamed && many)
+        diag_error(diags, place_of(item, "dest_tag"),
+                   "dest_tag goes with src_tag: those of src_tags keep theirs");
     if (!many && (m->prune || m->skip_tags.n))
         diag_error(diags, item->at, "%s goes with src_tags", m->prune ? "prune" : "skip_tags");
     struct tagselect *select CLEANUP_TAGSELECT =
         tagselect_compile(&m->src_tags, &m->skip_tags, &err);
     if (!select)
-        diag_error(diags, many ? yml_get(item, "src_tags")->at : item->at, "%s", err.text);
+        diag_error(diags, place_of(item, "src_tags"), "%s", err.text);
 }
 
 static void check_making(const struct yml_node *item, const struct imagefile_mirror *m,
@@ -89,7 +99,7 @@ static void check_making(const struct yml_node *item, const struct imagefile_mir
         diag_error(diags, visibility->at, "visibility must be public or private, not '%.80s'",
                    m->visibility);
     if (m->repo_description && !visibility)
-        diag_error(diags, yml_get(item, "repo_description")->at,
+        diag_error(diags, place_of(item, "repo_description"),
                    "repo_description goes with visibility");
 }
 
@@ -98,17 +108,17 @@ static void check_places(const struct yml_node *item, const struct imagefile_mir
 {
     struct imageref ref;
     struct err err = ERR_INIT;
-    const struct yml_node *src = yml_get(item, "src_repository");
-    if (!src)
+    struct place src = place_of(item, "src_repository");
+    if (!yml_get(item, "src_repository"))
         diag_error(diags, item->at, "a mirrored image needs src_repository");
     if (m->src_repository && imageref_parse(m->src_repository, NULL, diags->arena, &ref, &err) < 0)
-        diag_error(diags, src->at, "src_repository: %s", err.text);
+        diag_error(diags, src, "src_repository: %s", err.text);
     else if (m->src_repository && (ref.tag || ref.digest))
-        diag_error(diags, src->at, "src_repository is host/name; the tag belongs into src_tag");
+        diag_error(diags, src, "src_repository is host/name; the tag belongs into src_tag");
     if (!yml_get(item, "dest_repository"))
         diag_error(diags, item->at, "a mirrored image needs dest_repository");
     for (size_t i = 0; i < m->dest_repositories.n; i++) {
-        struct place at = yml_get(item, "dest_repository")->at;
+        struct place at = place_of(item, "dest_repository");
         if (imageref_parse(m->dest_repositories.at[i], m->dest_registry, diags->arena, &ref, &err) <
             0)
             diag_error(diags, at, "dest_repository: %s%s", err.text,
@@ -118,7 +128,7 @@ static void check_places(const struct yml_node *item, const struct imagefile_mir
     }
     for (size_t i = 0; i < m->platforms.n; i++)
         if (!platform_ok(m->platforms.at[i]))
-            diag_error(diags, yml_get(item, "platforms")->at,
+            diag_error(diags, place_of(item, "platforms"),
                        "a platform is os/architecture[/variant], not '%.80s'", m->platforms.at[i]);
 }
 

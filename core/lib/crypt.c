@@ -340,3 +340,10 @@ void crypt_wipe(void *p, size_t len)
     if (p && len)
         OPENSSL_cleanse(p, len);
 }
+
+void crypt_wipe_buffer(struct strbuf *b)
+{
+    if (b->cap)
+        crypt_wipe(b->buf, b->cap);
+    strbuf_release(b);
+}

@@ -8,6 +8,7 @@
 #include "core/base/base.h"
 #include "core/base/err.h"
 #include "core/base/mem.h"
+#include "core/base/strbuf.h"
 
 #define CRYPT_SHA256_BYTES 32
 #define CRYPT_SHA256_HEX 65  /* with the NUL */
@@ -77,5 +78,7 @@ char *crypt_base64(struct arena *a, const void *data, size_t len);
 unsigned char *crypt_unbase64(struct arena *a, const char *text, size_t *len);
 
 void crypt_wipe(void *p, size_t len); /* never optimised away */
+/* Wipes what the buffer holds, and releases it: for CLEANUP where it holds a secret. */
+void crypt_wipe_buffer(struct strbuf *b);
 
 #endif

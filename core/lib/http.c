@@ -36,7 +36,7 @@ static int64_t look_after(const struct http_flight *f)
 
 static void fly(struct http_client *c, struct http_flight *f)
 {
-    CURL *e = c->idle_n ? c->idle[--c->idle_n] : curl_easy_init();
+    CURL *e = c->idle_n && !f->streaming ? c->idle[--c->idle_n] : curl_easy_init();
     if (!e)
         abort();
     if (f->streaming) {
@@ -82,7 +82,7 @@ static void finish(struct http_client *c, struct http_flight *f, CURLcode result
     }
     (void)curl_multi_remove_handle(c->multi, e);
     http_transfer_end(f, result);
-    if (c->idle_n < ARRAY_LEN(c->idle))
+    if (c->idle_n < ARRAY_LEN(c->idle) && !f->streaming)
         c->idle[c->idle_n++] = e;
     else
         curl_easy_cleanup(e);

@@ -60,7 +60,7 @@ struct http_flight {
     struct strbuf body;
     struct strbuf authorities; /* PEM; written before the queue */
     size_t drained;
-    size_t trailed; /* bytes of trailers */
+    size_t trailed;      /* bytes of trailers */
     size_t given;        /* bytes that the source gave */
     bool cut;            /* a refusal whose rest nobody needs */
     bool head_done;      /* the head of the latest answer is whole */
@@ -94,6 +94,8 @@ struct http_client {
     size_t streams;           /* and those that are */
     uint8_t busy[HTTP_LANES]; /* as active, for each lane */
     int64_t look_at;          /* ms, monotonic: when to look for stalled streams */
+    /* Handles of flights that were not streaming: libcurl 7.88 may keep a handle's buffer over a
+     * reset, and writes past it once the handle is told of a larger one. */
     void *idle[LIMIT_HTTP_IDLE];
     size_t idle_n;
 };

@@ -295,9 +295,21 @@ char *js_dump(const struct js *v, struct arena *a)
     return js_write(v, JSON_COMPACT, a);
 }
 
+/* People read it on terminals, which obey more control characters than JSON escapes: outside of
+ * strings there are none of these. */
 char *js_pretty(const struct js *v, struct arena *a)
 {
-    return js_write(v, JSON_INDENT(2), a);
+    char *text = js_write(v, JSON_INDENT(2), a);
+    struct strbuf out CLEANUP_STRBUF = STRBUF_INIT(6 * strlen(text) + 1);
+    for (const char *p = text; *p; p++) {
+        size_t n = *p == '\n' ? 0 : str_control(p);
+        if (n == 0)
+            (void)strbuf_addch(&out, *p);
+        else
+            (void)strbuf_addf(&out, "\\u%04x", (unsigned char)p[n - 1]);
+        p += n ? n - 1 : 0;
+    }
+    return strbuf_to_arena(&out, a);
 }
 
 const struct js *js_member(const struct js *object, const char *name)

@@ -48,12 +48,25 @@ int auth_credential(struct registry *r, struct arena *a, const struct registry_h
     return 0;
 }
 
+const char *auth_basic(struct arena *a, const char *username, const char *password)
+{
+    const char *both = arena_printf(a, "%s:%s", username, password ? password : "");
+    return arena_printf(a, "Basic %s", crypt_base64(a, both, strlen(both)));
+}
+
+bool auth_token_ok(const char *token)
+{
+    if (str_empty(token))
+        return false;
+    for (; *token; token++)
+        if (*token <= ' ' || *token > '~')
+            return false;
+    return true;
+}
+
 static const char *basic_header(const struct credential *c, struct arena *a)
 {
-    if (str_empty(c->username))
-        return NULL;
-    const char *both = arena_printf(a, "%s:%s", c->username, c->password ? c->password : "");
-    return arena_printf(a, "Basic %s", crypt_base64(a, both, strlen(both)));
+    return str_empty(c->username) ? NULL : auth_basic(a, c->username, c->password);
 }
 
 static bool is_good(const struct registry_token *t)

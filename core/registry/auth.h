@@ -49,6 +49,12 @@ void auth_sign_in(struct registry *r, struct arena *a, struct signin *s, size_t 
 int auth_check_realm(const struct registry_host *h, const char *realm, bool has_credentials,
                      struct arena *a, bool *paired, struct err *err);
 
+/* The value of an Authorization header; password NULL: an empty one. */
+const char *auth_basic(struct arena *a, const char *username, const char *password);
+
+/* Is this text, which a token service gave, fit to stand in a header? NULL and "" are not. */
+bool auth_token_ok(const char *token);
+
 /* --- token.c: requests to token services ---------------------------------------------------------
  */
 

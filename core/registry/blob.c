@@ -6,6 +6,7 @@
 #include "core/lib/crypt.h"
 #include "core/os/fs.h"
 #include "core/registry/download.h"
+#include "core/registry/redirect.h"
 #include "core/registry/registry_internal.h"
 #include "core/registry/stream.h"
 #include "core/registry/upload.h"
@@ -87,7 +88,7 @@ int blob_exists(const struct endpoint *at, const struct descriptor *blob, struct
         *err = x.err;
         return err_wrap(err, "%s/%s", at->host, what);
     }
-    if (download_follow(at->registry, a, &x, what, &moved, err) < 0)
+    if (redirect_follow(at->registry, a, &x, what, &moved, err) < 0)
         return err_wrap(err, "%s/%s", at->host, what);
     *there = x.resp.status == 200 && size_fits(&x.resp, blob->size);
     /* A storage whose signed address is good for GET alone tells nothing: then it is pushed. */
@@ -121,7 +122,7 @@ int blob_read(const struct endpoint *from, const char *digest, size_t max, struc
         *err = x.err;
         return err_wrap(err, "%s/%s", from->host, what);
     }
-    if (download_follow(from->registry, a, &x, what, &moved, err) < 0)
+    if (redirect_follow(from->registry, a, &x, what, &moved, err) < 0)
         return err_wrap(err, "%s/%s", from->host, what);
     if (x.resp.status != 200 && x.resp.status != 206) {
         (void)exchange_refused(&x, "pull", what, err);
@@ -290,7 +291,7 @@ int blob_copy(const struct endpoint *from, const struct endpoint *to, const stru
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct registry_host *host;
     struct endpoint source = *from, target = *to;
-    struct err spare;
+    struct err spare = ERR_INIT;
     err = err ? err : &spare;
     bool there = false, mounted = false;
     if (check_digest(blob->digest, err) < 0 || check_endpoint(from, &host, err) < 0 ||

@@ -8,7 +8,7 @@ enum { TAGS_AT_ONCE = 4 };
 /* Companions of companions: what a round finds is what the next one asks about. */
 struct round {
     struct image *im;
-    struct set *seen;      /* digests asked about, in the image's arena */
+    struct strset *seen;   /* digests asked about, in the image's arena */
     struct str_list *next; /* likewise */
 };
 
@@ -17,7 +17,7 @@ static int keep(struct round *r, const char *digest, struct err *err)
     struct image *im = r->im;
     if (++im->c->companions > LIMIT_COMPANIONS)
         return err_set(err, ERR_PERM, 0, "more than %d signatures and referrers", LIMIT_COMPANIONS);
-    if (set_add(r->seen, &im->arena, digest))
+    if (strset_add(r->seen, &im->arena, digest))
         *list_push(&im->arena, r->next) = arena_strdup(&im->arena, digest);
     return 0;
 }
@@ -98,7 +98,7 @@ static int push(struct image *im, const struct manifest *m, const struct registr
     }
     struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     const char *of = arena_printf(&scratch, "%s %s", place_key(&im->to, &scratch), m->subject);
-    pthread_mutex_t *lock = &im->e->subjects[set_hash(of) % SUBJECT_LOCKS];
+    pthread_mutex_t *lock = &im->e->subjects[strset_hash(of) % SUBJECT_LOCKS];
     (void)pthread_mutex_lock(lock);
     int rc = referrers_push(im->to.registry, &scratch, im->to.host, im->to.name, &im->to.access, m,
                             op->bytes, op->len, op->digest, err);
@@ -106,7 +106,8 @@ static int push(struct image *im, const struct manifest *m, const struct registr
     return rc;
 }
 
-/* A list may name what is gone, or what refers to something else: left, and said so. */
+/* A list may name what is gone, what refers to something else, or what nobody here knows (ORAS'
+ * artifact manifests): left, and said so. */
 static int bring_referrer(struct round *r, const char *subject, const struct descriptor *d,
                           struct err *err)
 {
@@ -114,9 +115,14 @@ static int bring_referrer(struct round *r, const char *subject, const struct des
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct manifest m = {0};
     struct registry_op op = {.verb = REGISTRY_GET, .ref = d->digest, .media_type = d->media_type};
+    const char *what = place_what(&im->from, d->digest, &a);
+    if (!walk_knows(d->media_type)) {
+        image_note(im, "%s, which refers to %s, is left out: its type %.200s is not known", what,
+                   subject, d->media_type);
+        return 0;
+    }
     if (place_all(&im->from, &a, &op, 1))
         return place_failed(&op, 1, err);
-    const char *what = place_what(&im->from, d->digest, &a);
     if (op.absent) {
         image_note(im, "%s is listed as referring to %s, but is not there", what, subject);
         return 0;
@@ -189,10 +195,10 @@ static int bring_referrers(struct round *r, const struct str_list *digests, stru
 
 int companions_copy(struct image *im, const struct str_list *digests, struct err *err)
 {
-    struct set seen = {0};
+    struct strset seen = {0};
     struct str_list now = *digests;
     for (size_t i = 0; i < now.n; i++)
-        (void)set_add(&seen, &im->arena, now.at[i]);
+        (void)strset_add(&seen, &im->arena, now.at[i]);
     for (int depth = 0; depth < LIMIT_DEPTH_INDEX && now.n; depth++) {
         struct str_list next = {0};
         struct round r = {.im = im, .seen = &seen, .next = &next};

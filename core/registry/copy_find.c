@@ -2,8 +2,6 @@
 
 #include "core/base/str.h"
 #include "core/domain/imageref.h"
-#include "core/domain/layout_index.h"
-#include "core/os/fs.h"
 
 static const char *const suffixes[] = {"sig", "att", "sbom"};
 
@@ -15,7 +13,7 @@ static struct source *source_of(struct image *im)
     struct engine *e = im->e;
     struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     (void)pthread_mutex_lock(&e->lock);
-    void **place = set_at(&e->sources, &e->arena, place_key(&im->from, &scratch));
+    void **place = strset_at(&e->sources, &e->arena, place_key(&im->from, &scratch));
     struct source *s = *place;
     if (!s) {
         s = *place = arena_alloc(&e->arena, sizeof *s);
@@ -40,7 +38,7 @@ static void list_source(const struct image *im, struct source *s)
                               &tags, &absent, &ignored) == 0;
     for (size_t i = 0; s->listed && i < tags.n; i++)
         if (str_starts(tags.at[i], "sha256-") || str_starts(tags.at[i], "sha512-"))
-            (void)set_add(&s->tags, &s->arena, tags.at[i]);
+            (void)strset_add(&s->tags, &s->arena, tags.at[i]);
 }
 
 /* Those of the tags that may be there. A single image of a single manifest is asked for at once: a
@@ -54,7 +52,7 @@ static struct str_list likely(struct image *im, const struct str_list *tags, boo
     if (!s->asked && !(single && im->e->n == 1))
         list_source(im, s);
     for (size_t i = 0; i < tags->n; i++)
-        if (tags->at[i] && (!s->listed || set_find(&s->tags, tags->at[i])))
+        if (tags->at[i] && (!s->listed || strset_find(&s->tags, tags->at[i])))
             *list_push(a, &out) = tags->at[i];
     (void)pthread_mutex_unlock(&s->lock);
     return out;
@@ -76,18 +74,13 @@ struct str_list find_tags(struct image *im, const struct str_list *digests, stru
  */
 
 /* In a layout: the roots whose subject is one of the digests. */
-static int layout_referrers(const struct layout *l, struct arena *a, struct referrers_ask *asks,
-                            size_t n, struct err *err)
+static int layout_referrers(struct layout *l, struct arena *a, struct referrers_ask *asks, size_t n,
+                            struct err *err)
 {
-    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(LIMIT_MANIFEST);
-    struct manifest index;
-    const char *path = arena_printf(a, "%s/%s", layout_path(l), LAYOUT_INDEX_FILE);
-    if (!fs_exists(path))
-        return 0;
-    if (fs_read_file(path, &text, err) < 0 ||
-        layout_index_parse(text.buf, text.len, a, &index, err) < 0)
+    struct descriptors roots;
+    if (layout_roots(l, a, &roots, err) < 0)
         return -1;
-    list_each (const struct descriptor, d, &index.children) {
+    list_each (const struct descriptor, d, &roots) {
         struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
         const void *bytes;
         size_t len;
@@ -95,8 +88,7 @@ static int layout_referrers(const struct layout *l, struct arena *a, struct refe
         struct manifest m;
         if (d->size > (int64_t)LIMIT_MANIFEST)
             continue;
-        if (layout_read((struct layout *)(uintptr_t)l, d->digest, LIMIT_MANIFEST, &scratch, &bytes,
-                        &len, &absent, err) < 0)
+        if (layout_read(l, d->digest, LIMIT_MANIFEST, &scratch, &bytes, &len, &absent, err) < 0)
             return -1;
         if (absent || manifest_parse(bytes, len, d->media_type, &scratch, &m, NULL) < 0)
             continue;
@@ -110,7 +102,7 @@ static int layout_referrers(const struct layout *l, struct arena *a, struct refe
 static enum referrers_api api_of(struct engine *e, const char *host)
 {
     (void)pthread_mutex_lock(&e->lock);
-    void **known = set_find(&e->hosts, host);
+    void **known = strset_find(&e->hosts, host);
     enum referrers_api api = known ? (enum referrers_api)(uintptr_t)*known : REFERRERS_NOT_ASKED;
     (void)pthread_mutex_unlock(&e->lock);
     return api;
@@ -119,7 +111,7 @@ static enum referrers_api api_of(struct engine *e, const char *host)
 static void keep_api(struct engine *e, const char *host, enum referrers_api api)
 {
     (void)pthread_mutex_lock(&e->lock);
-    *set_at(&e->hosts, &e->arena, host) = (void *)(uintptr_t)api;
+    *strset_at(&e->hosts, &e->arena, host) = (void *)(uintptr_t)api;
     (void)pthread_mutex_unlock(&e->lock);
 }
 
@@ -128,19 +120,19 @@ static int by_tag(struct image *im, const struct endpoint *at, struct arena *a,
                   struct referrers_ask *asks, size_t n, struct err *err)
 {
     struct str_list tags = {0};
-    struct set there = {0};
+    struct strset there = {0};
     for (size_t i = 0; i < n; i++)
         *list_push(a, &tags) = imageref_fallback_tag(asks[i].digest, a);
     if (at == &im->from)
         tags = likely(im, &tags, n == 1, a);
     for (size_t i = 0; i < tags.n; i++)
         if (tags.at[i])
-            (void)set_add(&there, a, tags.at[i]);
+            (void)strset_add(&there, a, tags.at[i]);
     struct referrers_ask *some = arena_alloc(a, n * sizeof *some);
     size_t *of = arena_alloc(a, n * sizeof *of), k = 0;
     for (size_t i = 0; i < n; i++) {
         const char *tag = imageref_fallback_tag(asks[i].digest, a);
-        if (tag && set_find(&there, tag)) {
+        if (tag && strset_find(&there, tag)) {
             of[k] = i;
             some[k++].digest = asks[i].digest;
         }
@@ -165,8 +157,13 @@ int find_referrers(struct image *im, const struct endpoint *at, struct arena *a,
     const char *host = place_host(at, a);
     enum referrers_api api = api_of(im->e, host);
     if (referrers_by_api(at->registry, a, at->host, at->name, &at->access, NULL, &api, asks, n,
-                         err) < 0)
+                         err) < 0) {
+        const char *why = arena_strdup(a, err->text);
+        if (err->code == 401 || err->code == 403)
+            (void)err_set(err, err->kind, err->code,
+                          "%s; --no-companions leaves out what refers to an image", why);
         return -1;
+    }
     if (api != REFERRERS_NOT_ASKED)
         keep_api(im->e, host, api);
     return api == REFERRERS_API ? 0 : by_tag(im, at, a, asks, n, err);

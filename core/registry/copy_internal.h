@@ -8,29 +8,11 @@
 #define SLIPWAY_REGISTRY_COPY_INTERNAL_H
 
 #include "core/base/limits.h"
+#include "core/base/strset.h"
 #include "core/registry/copy.h"
 #include "core/registry/referrers.h"
 
 #include <pthread.h>
-
-/* --- copy_set.c: texts, each once, each with a pointer ------------------------------------------
- */
-
-struct set_entry;
-
-struct set {
-    struct set_entry **at;
-    size_t cap;
-    size_t n;
-};
-
-/* The place of this text's pointer; made in the arena, holding NULL, when it is not there. */
-void **set_at(struct set *s, struct arena *a, const char *text);
-/* NULL when it is not there. */
-void **set_find(const struct set *s, const char *text);
-/* True when it was not there before. */
-bool set_add(struct set *s, struct arena *a, const char *text);
-uint64_t set_hash(const char *text);
 
 /* --- state --------------------------------------------------------------------------------------
  */
@@ -47,8 +29,8 @@ struct source {
     pthread_mutex_t lock; /* held while it is listed */
     struct arena arena;
     bool asked;
-    bool listed;     /* else every tag is tried */
-    struct set tags; /* those that stand for a digest */
+    bool listed;        /* else every tag is tried */
+    struct strset tags; /* those that stand for a digest */
     struct source *next;
 };
 
@@ -67,7 +49,7 @@ struct engine {
     struct arena arena;
     size_t next;    /* the first image that nobody has taken */
     size_t working; /* images that are more than looked at */
-    struct set jobs;
+    struct strset jobs;
     struct job *first;
     struct job **last;
     size_t queued;
@@ -75,10 +57,10 @@ struct engine {
     size_t threads_n;
     pthread_t threads[LIMIT_COPY_THREADS];
     bool closing;
-    struct set slots;
-    struct set sources;
+    struct strset slots;
+    struct strset sources;
     struct source *source_list;
-    struct set hosts; /* enum referrers_api of each, kept in the pointer */
+    struct strset hosts; /* enum referrers_api of each, kept in the pointer */
 
     pthread_mutex_t watch_lock; /* taken last */
     struct arena *out;          /* the caller's; guarded by watch_lock */
@@ -93,12 +75,12 @@ struct image {
     struct endpoint from, to; /* entered the way a copy wants it */
     bool same_host;           /* two repositories of one registry */
     bool same_repo;
-    bool ask_first;     /* ask the target for manifests before they are fetched */
-    bool holds_place;   /* counted in engine.working */
-    struct arena arena; /* for as long as the copy runs */
-    struct set blobs;   /* those that are counted */
-    size_t manifests;   /* looked at, bounded by LIMIT_DESCRIPTORS */
-    int64_t plan_bytes; /* what the watch was told, or is to be told */
+    bool ask_first;      /* ask the target for manifests before they are fetched */
+    bool holds_place;    /* counted in engine.working */
+    struct arena arena;  /* for as long as the copy runs */
+    struct strset blobs; /* those that are counted */
+    size_t manifests;    /* looked at, bounded by LIMIT_DESCRIPTORS */
+    int64_t plan_bytes;  /* what the watch was told, or is to be told */
     size_t plan_blobs;
     struct registry_op root; /* GET: bytes, digest, media type */
     bool root_there;         /* the target has it by digest */
@@ -173,6 +155,8 @@ struct walk {
 /* Brings everything below the manifest to the target: blobs, children and what is below them, and
  * the children themselves by digest. `what` names it in messages. */
 int walk_below(struct walk *w, const struct manifest *m, const char *what, struct err *err);
+/* Is this the type of a manifest that can be copied? */
+bool walk_knows(const char *type);
 /* Digests of the children alone, nothing asked. */
 void walk_digests(struct walk *w, const struct manifest *m);
 /* manifest_parse with the place in its messages, and the descriptor's size checked (< 0: not

@@ -33,7 +33,7 @@ struct job {
 static struct slot *slot_of(struct engine *e, const struct endpoint *at)
 {
     struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
-    void **place = set_at(&e->slots, &e->arena, place_host(at, &scratch));
+    void **place = strset_at(&e->slots, &e->arena, place_host(at, &scratch));
     struct slot *s = *place;
     if (s)
         return s;
@@ -263,7 +263,7 @@ void pool_want(struct image *im, const struct descriptor *blob, struct arena *a,
     struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     const char *key = arena_printf(&scratch, "%s %lld", blob->digest, (long long)blob->size);
     struct ticket *t = list_push(a, tickets);
-    t->first = set_add(&im->blobs, &im->arena, key);
+    t->first = strset_add(&im->blobs, &im->arena, key);
     if (t->first) {
         im->c->blobs++;
         im->c->bytes_total += blob->size;
@@ -273,7 +273,7 @@ void pool_want(struct image *im, const struct descriptor *blob, struct arena *a,
     key = arena_printf(&scratch, "%s %s%s", place_key(&im->to, &scratch), key,
                        im->c->dry_run ? " dry" : "");
     (void)pthread_mutex_lock(&e->lock);
-    void **place = set_at(&e->jobs, &e->arena, key);
+    void **place = strset_at(&e->jobs, &e->arena, key);
     if (!*place) {
         struct job *fresh = *place = arena_alloc(&e->arena, sizeof *fresh);
         fresh->blob = (struct descriptor){.media_type = arena_strdup(&e->arena, blob->media_type),
@@ -321,6 +321,8 @@ static size_t look_over(struct image *im, struct tickets *tickets, bool leave_it
                 j->owner = im;
             t->mine = j->state == JOB_DONE && j->owner == im;
             (void)pthread_mutex_unlock(&e->watch_lock);
+            /* Who takes it up when it failed wants it alone. */
+            j->wanted--;
             t->settled = true;
         }
     }

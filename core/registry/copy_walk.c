@@ -26,15 +26,20 @@ struct children {
 static int below(struct walk *w, const struct manifest *m, const char *what, int depth,
                  struct err *err);
 
-/* Schema 1 too: it is a manifest, and refused as such. */
-static bool is_manifest_type(const char *type)
+bool walk_knows(const char *type)
 {
     static const char *const types[] = {MANIFEST_OCI_INDEX, MANIFEST_OCI, MANIFEST_DOCKER_LIST,
                                         MANIFEST_DOCKER};
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (str_eq(type, types[i]))
             return true;
-    return str_starts(type, "application/vnd.docker.distribution.manifest.v1+");
+    return false;
+}
+
+/* Schema 1 too: it is a manifest, and refused as such. */
+static bool is_manifest_type(const char *type)
+{
+    return walk_knows(type) || str_starts(type, "application/vnd.docker.distribution.manifest.v1+");
 }
 
 static bool is_index_type(const char *type)
@@ -73,13 +78,13 @@ static bool chosen(const struct walk *w, const struct descriptor *d)
 
 static void choose(struct walk *w, const struct manifest *m, struct arena *a, struct children *out)
 {
-    struct set seen = {0};
+    struct strset seen = {0};
     list_each (const struct descriptor, d, &m->children) {
         if (!chosen(w, d)) {
             w->im->left_out++;
             continue;
         }
-        if (set_add(&seen, a, d->digest))
+        if (strset_add(&seen, a, d->digest))
             *list_push(a, out) = d;
     }
 }

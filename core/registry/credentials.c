@@ -80,17 +80,10 @@ void credentials_free(struct credentials *c)
     free(c);
 }
 
-static void wipe_buffer(struct strbuf *b)
-{
-    if (b->cap)
-        crypt_wipe(b->buf, b->cap);
-    strbuf_release(b);
-}
-
 /* Returns 1, 0 when it is not there, -1. */
 static int add_file(struct credentials *c, const char *path, struct err *err)
 {
-    struct strbuf text CLEANUP(wipe_buffer) = STRBUF_INIT(LIMIT_AUTH_FILE);
+    struct strbuf text CLEANUP(crypt_wipe_buffer) = STRBUF_INIT(LIMIT_AUTH_FILE);
     struct stat st;
     const struct authfile *file;
     if (fs_read_file(path, &text, err) < 0)

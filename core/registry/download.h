@@ -23,6 +23,7 @@ struct download {
     bool by_exchange; /* the present call is the registry's own */
     bool own;         /* of its origin, at least */
     bool signed_in;
+    bool whole; /* a Range was refused: the known part is fetched again, and passed over */
     int hops;
     struct http_flight *flight; /* NULL: none is on its way */
 };
@@ -42,19 +43,5 @@ enum download_result download_ended(struct download *d, struct err *err);
 
 /* Ends a flight, if there is one. */
 void download_cancel(struct download *d);
-
-bool download_is_redirect(int status);
-
-/* The request that a redirect from `url` asks for; *own: it stays on the registry's origin. `what`
- * is for the message. ERR_PERM: not followed. */
-int download_hop(const struct registry_host *h, const char *url, const struct http_resp *resp,
-                 int hops, const char *what, struct arena *a, struct http_call *call, bool *own,
-                 struct err *err);
-
-/* Follows x->resp, the answer to a GET or HEAD, while it is a redirect (storage, or a registry that
- * serves from elsewhere): without credentials, but where its own origin asks for them. *moved:
- * the address that answered in the end; NULL: it was none. -1: it is not followed, or no answer. */
-int download_follow(struct registry *r, struct arena *a, struct exchange *x, const char *what,
-                    const char **moved, struct err *err);
 
 #endif

@@ -57,17 +57,39 @@ static bool is_listed(const struct str_list *origins, const char *origin, struct
     return false;
 }
 
+/* The host of an origin, without its port. */
+static const char *host_of(const char *origin, struct arena *a)
+{
+    const char *host = strstr(origin, "://") + 3;
+    return arena_strndup(a, host, *host == '[' ? strcspn(host, "]") : strcspn(host, ":"));
+}
+
+/* By plain http to the host that is reached over https: so says a server behind a proxy that does
+ * not tell it. */
+static bool is_hidden_https(const char *origin, const char *own, struct arena *a)
+{
+    return own && str_starts(origin, "http:") && str_starts(own, "https:") &&
+           str_eq(host_of(origin, a), host_of(own, a));
+}
+
 int exchange_check_url(const struct registry_host *h, const char *url, struct arena *a, bool *own,
                        bool *paired, struct err *err)
 {
     char shown[HTTP_SHOWN_URL];
     const char *origin = http_origin(a, url);
-    *own = origin && str_eq(origin, http_origin(a, registry_base(h, a)));
+    const char *base = http_origin(a, registry_base(h, a));
+    *own = origin && str_eq(origin, base);
     *paired = origin && is_listed(&h->conf->storage, origin, a);
     if (*own || *paired ||
         (origin && str_starts(origin, "https:") && !http_host_is_private(a, url)))
         return 0;
     http_shown_url(url, shown);
+    if (origin && is_hidden_https(origin, base, a))
+        return err_set(err, ERR_PERM, 0,
+                       "registry %s sends us to \"%s\", which is not followed: its proxy hides "
+                       "https from it: set X-Forwarded-Proto there (docker-registry: http.host or "
+                       "relativeurls: true), or list %.200s in `storage` of that registry",
+                       h->conf->host, shown, origin);
     return err_set(err, ERR_PERM, 0,
                    "registry %s sends us to \"%s\", which is not followed: it is neither its own "
                    "address nor a public https server%s%.200s%s",
@@ -166,12 +188,15 @@ static void fetch_ahead(struct registry *r, struct arena *a, struct trip *const 
     }
 }
 
-static void take_answer(struct registry *r, struct exchange *x, const struct http_call *call)
+/* What another origin asks for (a storage) is not asked for by the registry. */
+static void take_answer(struct registry *r, struct arena *a, struct exchange *x,
+                        const struct http_call *call)
 {
     x->failed = call->failed;
     x->err = call->err;
     x->resp = call->resp;
-    pace_note(r, x->host, call);
+    if (is_own(x, a))
+        pace_note(r, x->host, call);
 }
 
 /* Sends the trips that have not failed; keeps in `again` those whose 401 is worth a sign-in and
@@ -193,7 +218,7 @@ static size_t send_round(struct registry *r, struct arena *a, struct trip *const
     for (size_t i = 0; i < k; i++) {
         struct exchange *x = flown[i]->x;
         flown[i]->sent = true;
-        take_answer(r, x, &calls[i]);
+        take_answer(r, a, x, &calls[i]);
         if (!x->failed && x->resp.status == 401 && !x->signed_in && !x->source && !x->sink &&
             is_own(x, a))
             again[left++] = flown[i];
@@ -403,7 +428,8 @@ int exchange_prepare(struct registry *r, struct arena *a, struct exchange *x,
 
 void exchange_note(struct registry *r, struct exchange *x, const struct http_call *call)
 {
-    take_answer(r, x, call);
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    take_answer(r, &a, x, call);
 }
 
 bool exchange_sign_in(struct registry *r, struct arena *a, struct exchange *x)

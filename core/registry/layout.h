@@ -63,6 +63,9 @@ int layout_write(struct layout *l, const char *digest, const void *bytes, size_t
 int layout_set_root(struct layout *l, const struct descriptor *root, const char *ref_name,
                     struct err *err);
 
+/* All roots, in the order of index.json. */
+int layout_roots(struct layout *l, struct arena *a, struct descriptors *out, struct err *err);
+
 /* Names of all roots ("" for an unnamed one), for lists and messages. */
 int layout_names(struct layout *l, struct arena *a, struct str_list *out, struct err *err);
 

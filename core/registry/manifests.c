@@ -5,7 +5,7 @@
 #include "core/domain/imageref.h"
 #include "core/domain/manifest.h"
 #include "core/lib/crypt.h"
-#include "core/registry/download.h"
+#include "core/registry/redirect.h"
 #include "core/registry/registry_internal.h"
 
 enum { GETS_AT_ONCE = 4 };
@@ -171,7 +171,7 @@ static void op_follow(struct registry *r, struct arena *a, const struct registry
 {
     const char *moved;
     if (!x->failed && op->verb != REGISTRY_PUT)
-        x->failed = download_follow(r, a, x, op_what(op, a), &moved, &x->err) < 0;
+        x->failed = redirect_follow(r, a, x, op_what(op, a), &moved, &x->err) < 0;
 }
 
 /* Performs the ops in `of` and keeps in it those to ask again; returns how many. */

@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/base/strset.h"
 #include "core/os/clock.h"
 #include "core/os/random.h"
 
@@ -134,20 +135,11 @@ static void note_rate(struct registry_host *h, const struct http_headers *header
     h->rate.seen_ms = clock_now_ms();
 }
 
-static uint64_t hash_text(const char *host, const char *text)
-{
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (const char *p = host; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
-    for (const char *p = text; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
-    return hash;
-}
-
 /* Notes the text; false when it was there, or too many were. */
 static bool is_new_warning(struct registry *r, const char *host, const char *text)
 {
-    uint64_t hash = hash_text(host, text);
+    char *both CLEANUP(cleanup_free) = xasprintf("%s %s", host, text);
+    uint64_t hash = strset_hash(both);
     for (size_t i = 0; i < r->warnings_n; i++)
         if (r->warnings[i] == hash)
             return false;

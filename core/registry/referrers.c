@@ -5,6 +5,7 @@
 #include "core/domain/imageref.h"
 #include "core/domain/link.h"
 #include "core/lib/crypt.h"
+#include "core/registry/redirect.h"
 #include "core/registry/registry_internal.h"
 
 #include <errno.h>
@@ -74,11 +75,6 @@ static int take_list(const struct asking *q, const void *bytes, size_t len,
     return 0;
 }
 
-static bool is_redirect(int status)
-{
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
 /* Reference: registries without the API answer 404, or like any unknown or unsupported path. */
 static bool means_no_api(const struct exchange *x)
 {
@@ -88,16 +84,6 @@ static bool means_no_api(const struct exchange *x)
             return true;
     const char *type = http_header(&x->resp.headers, "Content-Type");
     return x->resp.status == 200 && type && strncasecmp(type, "text/", 5) == 0;
-}
-
-/* The address that an answer sends us on to, NULL when it is a foreign one. */
-static const char *own_address(const struct asking *q, const char *base, const char *to)
-{
-    bool own = false, paired = false;
-    const char *url = to ? http_join(q->a, base, to) : NULL;
-    if (!url || exchange_check_url(q->host, url, q->a, &own, &paired, NULL) < 0 || !own)
-        return NULL;
-    return url;
 }
 
 /* Pages of one digest's list, each with the address it was asked at. */
@@ -130,7 +116,7 @@ static void page_begin(const struct asking *q, const char *digest, struct paging
 /* Goes on at another address of the same registry; false when it is none. */
 static bool page_move(const struct asking *q, struct paging *p, const char *to)
 {
-    const char *url = own_address(q, p->at, to);
+    const char *url = redirect_own(q->host, p->at, to, q->a);
     if (!url)
         return false;
     p->x.url = p->at = url;
@@ -147,7 +133,7 @@ static int page_take(const struct asking *q, struct paging *p, struct referrers_
         *err = p->x.err;
         return err_wrap(err, "%s: %s", q->host->conf->host, what);
     }
-    if (is_redirect(p->x.resp.status)) {
+    if (redirect_is(p->x.resp.status)) {
         p->ended = ++p->redirects > LIMIT_REDIRECTS ||
                    !page_move(q, p, http_header(&p->x.resp.headers, "Location"));
         *no_api = p->ended;

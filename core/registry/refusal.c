@@ -37,7 +37,7 @@ bool exchange_says_unknown(const struct exchange *x)
     return false;
 }
 
-static void hide(char *text, const char *secret)
+void refusal_hide(char *text, const char *secret)
 {
     size_t len = secret ? strlen(secret) : 0;
     if (len < 4)
@@ -51,8 +51,8 @@ static void hide(char *text, const char *secret)
 static void hide_secrets(const struct exchange *x, char *text)
 {
     const char *blank = x->sent ? strchr(x->sent, ' ') : NULL;
-    hide(text, blank ? blank + 1 : NULL);
-    hide(text, x->host->conf->password);
+    refusal_hide(text, blank ? blank + 1 : NULL);
+    refusal_hide(text, x->host->conf->password);
     (void)log_redact(text);
 }
 

@@ -159,6 +159,10 @@ int exchange_refused(const struct exchange *x, const char *verb, const char *wha
  * registry". */
 const char *refusal_advice(const struct registry_conf *conf, const char *origin, struct arena *a);
 
+/* Puts "***" in the place of each occurrence of a secret, unless that is too short to be one; NULL
+ * hides nothing. */
+void refusal_hide(char *text, const char *secret);
+
 /* Does the body hold errors[] with one of the codes that mean "there is no such thing"? */
 bool exchange_says_unknown(const struct exchange *x);
 /* Does the body hold any errors[] at all? */

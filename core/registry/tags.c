@@ -2,74 +2,38 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/base/strset.h"
 #include "core/domain/imageref.h"
 #include "core/domain/link.h"
 #include "core/lib/json.h"
-#include "core/registry/download.h"
+#include "core/registry/redirect.h"
 #include "core/registry/registry_internal.h"
 
 /* ECR refuses more, and nobody gives more. */
 enum { PAGE = 1000 };
-
-/* Which tags were seen: open addressing, at most half full. */
-struct seen {
-    const char **at;
-    size_t cap;
-};
 
 struct listing {
     struct registry *r;
     struct arena *a;   /* of what is found */
     struct arena page; /* of one page: a list may have very many */
     struct exchange x;
-    struct seen seen;
+    struct strset seen;
     struct str_list *tags;
-    size_t on_page; /* of the last page: all that it held */
-    size_t fresh;   /* of the last page: those that were not there before */
-    const char *last;
-    size_t bytes; /* of all pages */
-    bool whole;   /* the registry does not know `n` */
+    size_t on_page;   /* of the last page: all that it held */
+    size_t fresh;     /* of the last page: those that were not there before */
+    const char *last; /* of the last page */
+    size_t bytes;     /* of all pages */
+    bool whole;       /* the registry does not know `n` */
 };
-
-static uint64_t hash_of(const char *s)
-{
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (; *s; s++)
-        hash = (hash ^ (unsigned char)*s) * UINT64_C(1099511628211);
-    return hash;
-}
-
-/* Where it stands, or would. */
-static const char **seat(struct seen *seen, const char *tag)
-{
-    size_t i = hash_of(tag) & (seen->cap - 1);
-    while (seen->at[i] && !str_eq(seen->at[i], tag))
-        i = (i + 1) & (seen->cap - 1);
-    return &seen->at[i];
-}
-
-static void seen_grow(struct seen *seen, struct arena *a)
-{
-    struct seen bigger = {.cap = seen->cap ? 2 * seen->cap : 256};
-    bigger.at = arena_alloc(a, bigger.cap * sizeof *bigger.at);
-    for (size_t i = 0; i < seen->cap; i++)
-        if (seen->at[i])
-            *seat(&bigger, seen->at[i]) = seen->at[i];
-    *seen = bigger;
-}
 
 static int add_tag(struct listing *l, const char *tag, struct err *err)
 {
-    if (2 * (l->tags->n + 1) > l->seen.cap)
-        seen_grow(&l->seen, l->a);
-    const char **place = seat(&l->seen, tag);
-    if (*place)
+    if (strset_find(&l->seen, tag))
         return 0;
     if (l->tags->n == LIMIT_TAG_LIST)
         return err_set(err, ERR_PERM, 0, "%s/%s has more than %d tags", l->x.host->conf->host,
                        l->x.name, LIMIT_TAG_LIST);
-    *place = arena_strdup(l->a, tag);
-    *list_push(l->a, l->tags) = *place;
+    *list_push(l->a, l->tags) = strset_add(&l->seen, l->a, tag);
     l->fresh++;
     return 0;
 }
@@ -88,6 +52,7 @@ static int take_page(struct listing *l, struct err *err)
         return err_set(err, ERR_PERM, 0,
                        "%s answered the question for the tags of %s with no list%s%s",
                        l->x.host->conf->host, l->x.name, doc ? "" : ": ", why.text);
+    const char *last = NULL;
     l->on_page = js_len(tags);
     for (size_t i = 0; i < l->on_page; i++) {
         const char *tag = js_str(js_at(tags, i), "");
@@ -95,8 +60,9 @@ static int take_page(struct listing *l, struct err *err)
             continue;
         if (add_tag(l, tag, err) < 0)
             return -1;
-        l->last = *seat(&l->seen, tag);
+        last = tag;
     }
+    l->last = arena_strdup(&l->page, last);
     return 0;
 }
 
@@ -109,7 +75,7 @@ static int ask(struct listing *l, bool *absent, struct err *err)
         *err = l->x.err;
         return err_wrap(err, "%s/%s", l->x.host->conf->host, l->x.name);
     }
-    if (download_follow(l->r, &l->page, &l->x, what, &moved, err) < 0)
+    if (redirect_follow(l->r, &l->page, &l->x, what, &moved, err) < 0)
         return -1;
     if (moved)
         l->x.url = moved;

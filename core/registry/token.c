@@ -83,17 +83,10 @@ static const char *token_url(const struct token_try *t, struct arena *a)
     return strbuf_to_arena(&url, a);
 }
 
-static void wipe_buffer(struct strbuf *b)
-{
-    if (b->cap)
-        crypt_wipe(b->buf, b->cap);
-    strbuf_release(b);
-}
-
 /* distribution, docs/spec/auth/oauth.md: scopes are joined by blanks. */
 static const char *token_form(const struct token_try *t, struct arena *a)
 {
-    struct strbuf form CLEANUP(wipe_buffer) = STRBUF_INIT(4 * LIMIT_TOKEN);
+    struct strbuf form CLEANUP(crypt_wipe_buffer) = STRBUF_INIT(4 * LIMIT_TOKEN);
     struct strbuf all CLEANUP_STRBUF = STRBUF_INIT(KIB(16));
     struct str_list scopes = scopes_of(t, a);
     for (size_t i = 0; i < scopes.n; i++)
@@ -134,19 +127,7 @@ static void make_call(const struct token_try *t, struct arena *a, struct http_ca
     call->req.url = token_url(t, a);
     if (str_empty(user) || !t->paired)
         return;
-    const char *both = arena_printf(a, "%s:%s", user, secret ? secret : "");
-    http_header_add(a, headers, "Authorization",
-                    arena_printf(a, "Basic %s", crypt_base64(a, both, strlen(both))));
-}
-
-static bool token_is_sane(const char *token)
-{
-    if (str_empty(token))
-        return false;
-    for (; *token; token++)
-        if (*token <= ' ' || *token > '~')
-            return false;
-    return true;
+    http_header_add(a, headers, "Authorization", auth_basic(a, user, secret));
 }
 
 static void store_token(struct registry *r, const struct exchange *x, const char *origin,
@@ -171,14 +152,14 @@ static int keep_token(struct registry *r, const struct token_try *t, const struc
     const char *token = js_str(doc, "token"), *refresh = js_str(doc, "refresh_token");
     if (str_empty(token))
         token = js_str(doc, "access_token");
-    if (!token_is_sane(token))
+    if (!auth_token_ok(token))
         return err_set(err, ERR_TEMP, resp->status,
                        "the token service of registry %s answered without a usable token",
                        t->signin->of->host->conf->host);
     int64_t life = js_int(doc, "expires_in", 60);
     life = life < 1 ? 1 : life > LIMIT_TOKEN_S ? LIMIT_TOKEN_S : life;
     store_token(r, t->signin->of, t->credential.origin, token, life);
-    if (posts(t) && token_is_sane(refresh) && !str_eq(refresh, t->credential.identity_token)) {
+    if (posts(t) && auth_token_ok(refresh) && !str_eq(refresh, t->credential.identity_token)) {
         log_secret(refresh);
         credentials_replace(r->credentials, t->credential.origin, refresh);
     }

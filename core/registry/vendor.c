@@ -171,9 +171,8 @@ void vendor_basic(struct vendor_job *j)
 {
     if (str_empty(j->username) || str_empty(j->password))
         return;
-    const char *both = arena_printf(j->a, "%s:%s", j->username, j->password);
     j->header = "Authorization";
-    j->proof = arena_printf(j->a, "Basic %s", crypt_base64(j->a, both, strlen(both)));
+    j->proof = auth_basic(j->a, j->username, j->password);
 }
 
 /* --- requests ------------------------------------------------------------------------------------
@@ -233,17 +232,6 @@ bool vendor_goes_on(struct vendor_job *j, const struct http_headers *headers, si
 /* --- refusals ------------------------------------------------------------------------------------
  */
 
-static void hide(char *text, const char *secret)
-{
-    size_t len = secret ? strlen(secret) : 0;
-    if (len < 4)
-        return;
-    for (char *p = text; (p = strstr(p, secret)); p += 3) {
-        memcpy(p, "***", 3);
-        memmove(p + 3, p + len, strlen(p + len) + 1);
-    }
-}
-
 /* The API's own words, wherever this vendor puts them. */
 static const char *told(const struct vendor_job *j, const struct http_resp *resp)
 {
@@ -256,8 +244,8 @@ static const char *told(const struct vendor_job *j, const struct http_resp *resp
     if (str_empty(text))
         return "";
     char *shown = arena_strdup(j->a, text);
-    hide(shown, j->proof && strchr(j->proof, ' ') ? strchr(j->proof, ' ') + 1 : j->proof);
-    hide(shown, j->password);
+    refusal_hide(shown, j->proof && strchr(j->proof, ' ') ? strchr(j->proof, ' ') + 1 : j->proof);
+    refusal_hide(shown, j->password);
     (void)log_redact(shown);
     size_t len = strnlen(shown, 300);
     while (len < strlen(shown) && len > 0 && ((unsigned char)shown[len] & 0xC0) == 0x80)

@@ -12,6 +12,7 @@
 #include "core/base/str.h"
 #include "core/lib/crypt.h"
 #include "core/os/clock.h"
+#include "core/registry/auth.h"
 
 #define TOKEN_S 300 /* when the token does not say how long it lives */
 #define PAGE 100
@@ -73,16 +74,6 @@ static int send_login(struct vendor_job *j, const char *path, const char *user_k
     return vendor_ask(j, q, err);
 }
 
-static bool token_is_sane(const char *token)
-{
-    if (str_empty(token))
-        return false;
-    for (; *token; token++)
-        if (*token <= ' ' || *token > '~')
-            return false;
-    return true;
-}
-
 /* The current call, else the one before it. */
 static int sign_in(struct vendor_job *j, struct err *err)
 {
@@ -106,7 +97,7 @@ static int sign_in(struct vendor_job *j, struct err *err)
     const char *token = doc ? js_str(doc, "access_token") : NULL;
     if (!token && doc)
         token = js_str(doc, "token");
-    if (!token_is_sane(token))
+    if (!auth_token_ok(token))
         return err_set(err, ERR_TEMP, q.resp.status,
                        "Docker Hub's API for %s answered the sign-in without a usable token",
                        j->host->conf->host);

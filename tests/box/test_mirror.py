@@ -1,5 +1,6 @@
 """`slipway mirror`, the operator's `mirrors` by the clock, and mirroring as a job."""
 
+import base64
 import json
 import os
 import time
@@ -490,3 +491,21 @@ def test_immutable_while_the_source_cannot_be_asked(new_slipway, registry, fake,
     task = project.ended(1)
     assert task["state"] == "dead" and "403" in task["reason"], task
     assert images.tags(registry.client(), repository) == {"v1": was}
+
+
+def test_many_at_once_into_a_registry_that_speaks_http2(registry, tls_registry, private_ca,
+                                                        repository, tmp_path):
+    """Streams and multiplexed questions take turns: a handle of one must not serve the other,
+    since libcurl may keep its smaller buffer."""
+    for n in range(12):
+        push_image(registry.client(), repository, f"v{n}", layers=[70000, 70000])
+    login = base64.b64encode(b"ci:geheim-wort").decode()
+    auth = tmp_path / "auth.json"
+    auth.write_text(json.dumps({"auths": {tls_registry.host: {"auth": login}}}))
+    auth.chmod(0o600)
+    path = write(tmp_path, [{"src_repository": f"{registry.host}/{repository}", "src_tags": ["v*"],
+                             "dest_repository": f"{tls_registry.host}/{repository}"}])
+    ran = run("mirror", path, "--format", "json", "--plain-http", registry.host,
+              "--ca-file", private_ca.ca, "--auth-file", auth)
+    assert ran.code == 0, ran
+    assert ran.json["count"]["copied"] == 12

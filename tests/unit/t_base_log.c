@@ -59,6 +59,9 @@ static void quotes_and_escapes(void **state)
         {"a \\", "\"a \\\\\"\n"},
         {"line\nlevel=error msg=forged", "\"line\\nlevel=error msg=forged\"\n"},
         {"\x1b[31m\r\x7f", "\"\\x1b[31m\\x0d\\x7f\"\n"},
+        {"a\xc2\x9b"
+         "2J\xc3\xa9",
+         "\"a\\xc2\\x9b2J\xc3\xa9\"\n"},
         {"gr\xc3\xbcn", "gr\xc3\xbcn\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)

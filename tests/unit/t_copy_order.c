@@ -246,6 +246,47 @@ static void test_transfers(void **state)
     }
 }
 
+/* A blob that one image could not get is nobody's any more once the next has given it up as well.
+ */
+static void test_given_up_twice(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    static const char *const names[] = {"team/one", "team/two"};
+    const struct copy_opts opts = {.images = 1};
+    struct copy copies[ARRAY_LEN(names)];
+    scene_client_close(s);
+    scene_client(s, NULL);
+    s->conf[0].transfers = s->conf[1].transfers = 1;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct endpoint from = at(s, &s->a, names[i]);
+        struct made m = make_one(&from, &a, MANIFEST_OCI, names[i], i ? 3 : 1, "");
+        make_put(&from, &a, &m, "latest");
+        copies[i] = copy_of(from, "latest", at(s, &s->b, NAME), &a, "latest");
+        copies[i].no_companions = true;
+    }
+    /* The first lacks the base layer; the second its own next one, and is slow at the last. */
+    const char *base = digest_of(&a, "the base layer");
+    const char *next = digest_of(&a, "layer 1 of team/two"),
+               *slow = digest_of(&a, "layer 2 of team/two");
+    const struct {
+        const char *name, *digest, *how;
+    } rules[] = {{names[0], base, "\"status\":404"},
+                 {names[1], next, "\"status\":404"},
+                 {names[1], slow, "\"delay\":0.5"}};
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        control(&s->a, "rule",
+                arena_printf(&a, "{\"method\":\"GET\",\"path\":\"%s/blobs/%s\",\"times\":9,%s}",
+                             rules[i].name, rules[i].digest, rules[i].how));
+    (void)asked(&a, &s->a);
+    (void)copy_all(&a, copies, ARRAY_LEN(copies), &opts);
+    assert_true(copies[0].failed && copies[1].failed);
+    const char *log = asked(&a, &s->a);
+    print_message("%s", log);
+    assert_int_equal(times(log, "GET", slow), 1);
+    assert_int_equal(times(log, "GET", arena_printf(&a, "%s/blobs/%s", names[1], base)), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup(test_tag_last, copy_fresh),
         cmocka_unit_test_setup(test_other_source, copy_fresh),
         cmocka_unit_test_setup(test_transfers, copy_fresh),
+        cmocka_unit_test_setup(test_given_up_twice, scene_fresh),
     };
     return cmocka_run_group_tests(tests, scene_set_up, scene_tear_down);
 }

@@ -214,12 +214,39 @@ static void test_many_values(void **state)
     assert_int_equal(js_len(most), LIMIT_JSON_VALUES / 2 - 1);
 }
 
+static void test_values_within(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    CLEANUP_JS struct js *few = js_parse_within("[1,2,3]", 7, 4, &err);
+    assert_int_equal(js_len(few), 3);
+    assert_null(js_parse_within("[1,2,3,4]", 9, 4, &err));
+    assert_non_null(strstr(err.text, "more than 4 values"));
+}
+
+/* What people read holds nothing that a terminal obeys, and is still the same document. */
+static void test_pretty(void **state)
+{
+    (void)state;
+    struct arena a = ARENA_INIT;
+    const char *evil = "\x1b[2J\x7f\xc2\x9b"
+                       "1m \xc3\xa9";
+    CLEANUP_JS struct js *v = js_object();
+    js_put_str(v, "k\x7f", evil);
+    const char *text = js_pretty(v, &a);
+    assert_string_equal(text, "{\n  \"k\\u007f\": \"\\u001B[2J\\u007f\\u009b1m \xc3\xa9\"\n}");
+    CLEANUP_JS struct js *back = js_parse(text, strlen(text), NULL);
+    assert_string_equal(js_member_str(back, "k\x7f"), evil);
+    arena_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_get),   cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_depth), cmocka_unit_test(test_many_values),
-        cmocka_unit_test(test_build), cmocka_unit_test(test_mends_bad_utf8),
+        cmocka_unit_test(test_values_within), cmocka_unit_test(test_pretty),
+        cmocka_unit_test(test_get),           cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_depth),         cmocka_unit_test(test_many_values),
+        cmocka_unit_test(test_build),         cmocka_unit_test(test_mends_bad_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -321,6 +321,10 @@ static void test_bad_index(void **state)
     assert_int_equal(symlink("/etc/passwd", index), 0);
     assert_int_equal(layout_root(l, NULL, &a, &d, &absent, &err), -1);
     assert_non_null(strstr(err.text, "symbolic link"));
+    struct descriptors roots;
+    err = (struct err)ERR_INIT;
+    assert_int_equal(layout_roots(l, &a, &roots, &err), -1);
+    assert_non_null(strstr(err.text, "symbolic link"));
     layout_close(l);
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/registry/pace.h"
 #include "core/registry/referrers.h"
 #include "tests/unit/copy_help.h"
 
@@ -313,6 +314,142 @@ static void test_null_lists(void **state)
     assert_int_equal(out.n, 0);
 }
 
+#define ORAS "application/vnd.cncf.oras.artifact.manifest.v1+json"
+
+/* Answers a path with this text. */
+static void answer(const struct peer *p, struct arena *a, const char *path, const char *type,
+                   const char *body)
+{
+    struct js *doc CLEANUP_JS = js_object();
+    js_put_str(doc, "body", body);
+    control(p, "rule",
+            arena_printf(a,
+                         "{\"path\":\"%s\",\"times\":9,\"headers\":[[\"Content-Type\",\"%s\"]],"
+                         "%s",
+                         path, type, js_dump(doc, a) + 1));
+}
+
+/* ACR lists artifact manifests of a kind that OCI gave up: what else refers to it is copied. */
+static void test_referrer_of_unknown_type(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct endpoint from = at(s, &s->a, NAME), to = at(s, &s->b, NAME);
+    struct made m = make_one(&from, &a, MANIFEST_OCI, "x", 1, "");
+    make_put(&from, &a, &m, "latest");
+    struct made known = make_one(&from, &a, MANIFEST_OCI, "known", 1, subject_of(&a, &m));
+    struct made odd = {.type = ORAS};
+    odd.bytes = arena_printf(&a, "{\"mediaType\":\"" ORAS "\",%s\"blobs\":[]}", subject_of(&a, &m));
+    odd.digest = digest_of(&a, odd.bytes);
+    answer(&s->a, &a, arena_printf(&a, "manifests/%s", odd.digest), ORAS, odd.bytes);
+    answer(&s->a, &a, arena_printf(&a, "referrers/%s", m.digest), MANIFEST_OCI_INDEX,
+           arena_printf(&a, "{\"schemaVersion\":2,\"manifests\":[%s,%s]}",
+                        make_entry(&a, ORAS, odd.bytes, ""),
+                        make_entry(&a, MANIFEST_OCI, known.bytes, "")));
+    struct copy c = copy_of(from, "latest", to, &a, "latest");
+    copy_well(&c, &a);
+    assert_int_equal(c.companions, 1);
+    assert_non_null(shown(&to, &a, known.digest));
+    bool noted = false;
+    for (size_t i = 0; i < c.notes.n; i++)
+        noted = noted || (strstr(c.notes.at[i], odd.digest) &&
+                          strstr(c.notes.at[i], "left out: its type " ORAS " is not known"));
+    assert_true(noted);
+}
+
+/* A refusal is no empty list. */
+static void test_referrers_denied(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct endpoint from = at(s, &s->a, NAME), to = at(s, &s->b, NAME);
+    struct made m = make_one(&from, &a, MANIFEST_OCI, "x", 1, "");
+    make_put(&from, &a, &m, "latest");
+    control(&s->a, "rule", "{\"path\":\"/referrers/\",\"times\":9,\"status\":403}");
+    struct copy c = copy_of(from, "latest", to, &a, "latest");
+    copy_now(&c, &a);
+    assert_true(c.failed);
+    assert_int_equal(c.err.kind, ERR_PERM);
+    assert_non_null(strstr(c.err.text, "refused to list"));
+    assert_non_null(strstr(c.err.text, "--no-companions"));
+    c = copy_of(from, "latest", to, &a, "latest");
+    c.no_companions = true;
+    copy_well(&c, &a);
+}
+
+/* A registry behind a proxy that ends TLS may believe that it is spoken to by plain http. */
+static void test_hidden_https(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host, *url;
+        bool proxy;
+    } table[] = {
+        {"registry.example", "http://registry.example/v2/x/blobs/uploads/1?s=hidden", true},
+        {"registry.example:5443", "http://registry.example:5443/v2/x", true},
+        {"registry.example", "http://registry.example:8080/v2/x", true},
+        {"[2001:db8::1]:5000", "http://[2001:db8::1]/v2/x", true},
+        {"registry.example", "http://other.example/v2/x", false},
+        {"registry.example", "http://registry.example.org/v2/x", false},
+        {"registry.example", "https://10.0.0.1/v2/x", false},
+        {"[2001:db8::1]", "http://[2001:db8::2]/v2/x", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        struct err err = ERR_INIT;
+        bool own, paired;
+        const struct registry_conf conf = {.host = table[i].host};
+        const struct registry_host h = {.conf = &conf};
+        assert_int_equal(exchange_check_url(&h, table[i].url, &a, &own, &paired, &err), -1);
+        print_message("%s\n", err.text);
+        assert_int_equal(err.kind, ERR_PERM);
+        assert_int_equal(strstr(err.text, "X-Forwarded-Proto") != NULL, table[i].proxy);
+        assert_non_null(strstr(err.text, "`storage`"));
+        assert_null(strstr(err.text, "hidden"));
+    }
+}
+
+static const char *storage_of(const struct peer *p, struct arena *a)
+{
+    struct http_client *http = http_client_new(NULL, NULL);
+    struct http_call call = {
+        .req = {.method = "GET", .url = arena_printf(a, "http://%s/_ctl/ports", p->host)},
+        .max_body = KIB(4)};
+    assert_int_equal(http_do(http, a, &call, NULL), 0);
+    http_client_free(http);
+    struct js *ports CLEANUP_JS = js_parse(call.resp.body, call.resp.body_len, NULL);
+    return arena_printf(a, "http://127.0.0.1:%d", (int)js_int(ports, "storage", 0));
+}
+
+/* What a storage asks for is not asked for by the registry. */
+static void test_busy_storage(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    const char *storage = storage_of(&s->b, &a);
+    for (int own = 0; own <= 1; own++) {
+        struct err err = ERR_INIT;
+        control(&s->b, "reset", "{}");
+        scene_client_close(s);
+        scene_client(s, NULL);
+        s->conf[1].storage = (struct str_list){.at = &storage, .n = 1};
+        control(&s->b, "config",
+                arena_printf(&a,
+                             "{\"single_post\":202,\"upload_location\":\"%s/v2/{name}/blobs/"
+                             "uploads/{id}?_state={state}\"}",
+                             own ? "" : storage));
+        control(&s->b, "rule",
+                "{\"method\":\"PUT\",\"path\":\"/uploads/\",\"status\":503,"
+                "\"retry_after\":\"seconds:60\"}");
+        struct endpoint to = at(s, &s->b, NAME);
+        assert_int_equal(blob_put(&to, "abc", 3, digest_of(&a, "abc"), &err), -1);
+        print_message("%s\n", err.text);
+        assert_non_null(strstr(err.text, "503"));
+        struct registry_host *h = registry_find(s->registry, s->b.host, false);
+        assert_int_equal(pace_quiet_ms(s->registry, h) > 0, own);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +463,10 @@ int main(void)
         cmocka_unit_test_setup(test_small_blobs, scene_fresh),
         cmocka_unit_test_setup(test_mount_without_address, scene_fresh),
         cmocka_unit_test_setup(test_null_lists, scene_fresh),
+        cmocka_unit_test_setup(test_referrer_of_unknown_type, scene_fresh),
+        cmocka_unit_test_setup(test_referrers_denied, scene_fresh),
+        cmocka_unit_test(test_hidden_https),
+        cmocka_unit_test_setup(test_busy_storage, scene_fresh),
     };
     return cmocka_run_group_tests(tests, scene_set_up, scene_tear_down);
 }

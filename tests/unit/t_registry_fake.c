@@ -8,6 +8,7 @@
 
 #include "tests/unit/fake_help.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 /* --- signing in ----------------------------------------------------------------------------------
@@ -255,7 +256,7 @@ static void test_faults(void **state)
         {"{\"path\":\"/v2/\",\"status\":307,\"headers\":[[\"Location\",\"http://127.0.0.1:1/\"]]}",
          REGISTRY_GET, ERR_PERM, 307, 0, "which is not followed"},
         {"{\"path\":\"/v2/\",\"close\":true,\"times\":4}", REGISTRY_GET, ERR_TEMP, 0, 0, ""},
-        {"{\"path\":\"/v2/\",\"size\":4194305}", REGISTRY_GET, ERR_PERM, 0, 0, "exceeds"},
+        {"{\"path\":\"/v2/\",\"size\":4194305}", REGISTRY_GET, ERR_PERM, EFBIG, 0, "exceeds"},
         {"{\"path\":\"/v2/\",\"body\":\"<html>\",\"headers\":[[\"Content-Type\",\"text/html\"]]}",
          REGISTRY_GET, ERR_PERM, 0, 0, "no valid JSON"},
         {"{\"path\":\"/v2/\",\"body\":\"{\\\"schemaVersion\\\":1}\"}", REGISTRY_GET, ERR_PERM, 0, 0,

@@ -1,12 +1,15 @@
 """A registry that means harm, spoken byte by byte; a canary that must see nobody; and a command
 whose memory is watched."""
 
+import base64
 import json
+import os
 import re
 import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from .byhand import Ran
 from .images import digest_of
@@ -14,6 +17,7 @@ from .oci import CONFIG, INDEX, LAYER, MANIFEST
 from .process import environment
 from .slipway import binary
 
+WORD = "geheim-wort"  # the password of auth_file(), which is never shown
 REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found"}
 
 
@@ -249,3 +253,37 @@ def watch(*argv, env=None, timeout=90):
     assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f]", ran.out + ran.err), ran
     assert sanitized() or most <= 64 << 20, f"{most >> 20} MiB\n{ran}"
     return ran
+
+
+def plain(*servers):
+    return [word for one in servers for word in ("--plain-http", one.host)]
+
+
+def auth_file(folder, server, word=WORD):
+    path = os.path.join(str(folder), "auth.json")
+    text = base64.b64encode(f"ci:{word}".encode()).decode()
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"auths": {server.host: {"auth": text}}}, file)
+    return path
+
+
+def inspect(one, *words, ref=":v1", **how):
+    ran = watch("inspect", f"{one.host}/a{ref}", *words, *plain(one), **how)
+    assert WORD not in ran.out + ran.err, ran
+    return ran
+
+
+def copy(one, target, *words, ref=":v1", **how):
+    """Copies and looks: no tag may appear unless it went well."""
+    ran = watch("copy", f"{one.host}/a{ref}", f"{target.host}/b:v1", *words, *plain(one, target),
+                **how)
+    assert WORD not in ran.out + ran.err, ran
+    assert (ran.code == 0) == ("b" in target.dump()["tags"]), ran
+    return ran
+
+
+def together(attack, values):
+    """What waits for the most part."""
+    with ThreadPoolExecutor(len(values)) as pool:
+        for done in [pool.submit(attack, value) for value in values]:
+            done.result()

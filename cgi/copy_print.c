@@ -4,6 +4,7 @@
 #include "core/base/str.h"
 #include "core/domain/imageref.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 const char *copy_end(const struct endpoint *e, const char *ref, struct arena *a)
@@ -47,19 +48,68 @@ const char *bytes_text(int64_t bytes, struct arena *a)
     return arena_printf(a, "%.1f %s", n, units[unit]);
 }
 
+/* The text after "name: ", NULL when it does not begin so. */
+static const char *after_name(const char *text, const char *name, size_t len)
+{
+    return strncmp(text, name, len) == 0 && str_starts(text + len, ": ") ? text + len + 2 : NULL;
+}
+
+static const char *flag_for(const char *text)
+{
+    static const struct {
+        const char *says;
+        const char *flag;
+    } flags[] = {
+        {"say so with plain_http", "--plain-http HOST"},
+        {"leave plain_http out", "--plain-http"},
+        {"certificate in ca_file", "--ca-file FILE"},
+        {"no credentials are configured for that registry", "--auth-file FILE"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (strstr(text, flags[i].says) && !strstr(text, flags[i].flag))
+            return flags[i].flag;
+    return NULL;
+}
+
+const char *copy_reason(const char *text, const char *shown, const char *host, struct arena *a)
+{
+    const char *rest, *colon;
+    while (shown && (rest = after_name(text, shown, strlen(shown))) && host && strstr(rest, host))
+        text = rest;
+    while ((colon = strstr(text, ": ")) && colon > text &&
+           (rest = after_name(colon + 2, text, (size_t)(colon - text))))
+        text = colon + 2;
+    const char *flag = flag_for(text);
+    return flag ? arena_printf(a, "%s (here: %s)", text, flag) : text;
+}
+
+/* What failed stands before the text already. */
+static const char *reason_of(const struct copy *c, struct arena *a)
+{
+    const char *text = copy_reason(c->err.text, copy_target(c, a), c->to.host, a);
+    return copy_reason(text, copy_source(c, a), c->from.host, a);
+}
+
 const char *copy_line(const struct copy *c, struct arena *a)
 {
     const char *ends = arena_printf(a, "%s -> %s", copy_source(c, a), copy_target(c, a));
     if (c->failed)
-        return str_printable(a, arena_printf(a, "failed  %s: %s", ends, c->err.text));
+        return str_printable(
+            a, arena_printf(a, STATE_COLUMN "%s: %s", "failed", ends, reason_of(c, a)));
     if (c->same)
-        return arena_printf(a, "same    %s", ends);
+        return arena_printf(a, STATE_COLUMN "%s", "same", ends);
     const char *mounted =
         c->blobs_mounted ? arena_printf(a, ", %zu mounted", c->blobs_mounted) : "";
     const char *more =
         c->companions ? arena_printf(a, ", %zu signatures and referrers", c->companions) : "";
-    return arena_printf(a, "%-7s %s  %s in %zu of %zu blobs%s%s", copy_state(c), ends,
+    return arena_printf(a, STATE_COLUMN "%s  %s in %zu of %zu blobs%s%s", copy_state(c), ends,
                         bytes_text(c->bytes_moved, a), c->blobs_moved, c->blobs, mounted, more);
+}
+
+/* The source shows another digest than was asked for: no waiting mends that. */
+static bool is_unexpected(const struct copy *c)
+{
+    return c->expected && c->err.code == ESTALE;
 }
 
 struct js *copy_json(const struct copy *c, struct arena *a)
@@ -85,8 +135,8 @@ struct js *copy_json(const struct copy *c, struct arena *a)
     js_put_int(o, "companions", (int64_t)c->companions);
     js_put(o, "notes", notes);
     if (c->failed) {
-        js_put_str(o, "reason", c->err.text);
-        js_put_bool(o, "temporary", c->err.kind == ERR_TEMP);
+        js_put_str(o, "reason", reason_of(c, a));
+        js_put_bool(o, "temporary", c->err.kind == ERR_TEMP && !is_unexpected(c));
         js_put_bool(o, "absent", c->absent);
     }
     return o;
@@ -101,6 +151,8 @@ static int exit_code_of(const struct copy *c)
         return EXIT_NOT_FOUND;
     if (c->err.code == 401 || c->err.code == 403)
         return EXIT_DENIED;
+    if (is_unexpected(c))
+        return EXIT_FAILED;
     return c->err.kind == ERR_TEMP     ? EXIT_TRY_LATER
            : c->err.kind == ERR_CONFIG ? EXIT_USAGE
                                        : EXIT_FAILED;

@@ -18,6 +18,14 @@ const char *copy_target(const struct copy *c, struct arena *a);
 /* "same", "copied", "would-copy" (dry run) or "failed". */
 const char *copy_state(const struct copy *c);
 
+/* A failure's text as commands by hand show it: what is in configuration keys also as flags, and
+ * without the name before it that is said anyhow: `shown` (NULL: none), provided that the rest
+ * names `host`, and any name that is there twice. */
+const char *copy_reason(const char *text, const char *shown, const char *host, struct arena *a);
+
+/* The column of states is as wide everywhere. */
+#define STATE_COLUMN "%-12s  "
+
 /* "copied quay.io/a/b:1 -> registry.example.org/b:1, 12.4 MiB in 3 of 5 blobs" without a line end.
  */
 const char *copy_line(const struct copy *c, struct arena *a);

@@ -152,7 +152,7 @@ static void on_ended(void *user, const struct copy *c)
     erase(p);
     (void)fprintf(p->out, "%s\n", copy_line(c, &a));
     for (size_t i = 0; i < c->notes.n; i++)
-        (void)fprintf(p->out, "        note: %s\n", str_printable(&a, c->notes.at[i]));
+        (void)fprintf(p->out, "%14snote: %s\n", "", str_printable(&a, c->notes.at[i]));
     if (p->bars && (!p->images || p->ended < p->images))
         draw(p);
     (void)fflush(p->out);

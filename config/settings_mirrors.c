@@ -34,7 +34,10 @@ static void read_items(struct settings_load *l, const struct yml_node *map, cons
     const struct yml_node *file = yml_get(map, "file"), *images = yml_get(map, "images");
     const char *path;
     if (!file == !images) {
-        diag_error(l->diags, map->at, "mirrors.%s needs one of `images` and `file`", name);
+        diag_error(l->diags, map->at,
+                   file ? "mirrors.%s has both `images` and `file`: one of them, not both"
+                        : "mirrors.%s needs one of `images` and `file`",
+                   name);
         return;
     }
     if (images)

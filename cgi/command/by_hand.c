@@ -1,6 +1,7 @@
 #include "cgi/command/by_hand.h"
 
 #include "cgi/command/engine_setup.h"
+#include "cgi/copy_print.h"
 #include "core/base/str.h"
 #include "core/registry/certs.h"
 #include "core/registry/credentials.h"
@@ -35,6 +36,20 @@ static bool is_known(const struct registry_confs *confs, const char *host)
     return false;
 }
 
+/* A host that this call does not meet is no mistake: it may be in an alias. */
+static int check_plain_http(const struct flag_values *hosts, struct err *err)
+{
+    for (size_t i = 0; i < hosts->n; i++) {
+        const char *host = hosts->at[i];
+        if (imageref_host_ok(host))
+            continue;
+        bool scheme = str_starts(host, "http://") || str_starts(host, "https://");
+        return err_set(err, ERR_CONFIG, 0, "--plain-http is HOST or HOST:PORT, not \"%.200s\"%s",
+                       host, scheme ? ": leave out what is before the host" : "");
+    }
+    return 0;
+}
+
 static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
                      const struct str_list *hosts, struct arena *a, struct err *err)
 {
@@ -48,6 +63,8 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
     list_each (struct registry_conf, conf, &b->confs)
         conf->plain_http = conf->plain_http || is_listed(&flags->plain_http, conf->host);
     struct str_list realms = {0};
+    if (check_plain_http(&flags->plain_http, err) < 0)
+        return -1;
     for (size_t i = 0; i < flags->realms.n; i++) {
         if (!http_origin(a, flags->realms.at[i]))
             return err_set(err, ERR_CONFIG, 0, "--realm is https://host[:port], not \"%.200s\"",
@@ -70,12 +87,6 @@ static int add_hosts(struct by_hand *b, const struct by_hand_flags *flags,
             return -1;
         *list_push(a, &b->confs) = conf;
     }
-    for (size_t i = 0; i < flags->plain_http.n; i++)
-        if (!is_known(&b->confs, flags->plain_http.at[i]))
-            return err_set(err, ERR_CONFIG, 0,
-                           "--plain-http %.255s: nothing here is at that host; its port belongs to "
-                           "it",
-                           flags->plain_http.at[i]);
     return 0;
 }
 
@@ -105,12 +116,29 @@ int by_hand_setup(struct by_hand *b, const struct by_hand_flags *flags,
         return code;
     if (add_hosts(b, flags, hosts, a, &err) < 0 || load_credentials(b, flags, &err) < 0 ||
         !(b->http = http_client_new(&opts, &err))) {
-        code = command_failed(&err);
+        code = by_hand_failed(&err);
         by_hand_release(b);
         return code;
     }
     b->registry = registry_new(b->http, &b->confs, b->credentials);
     return EXIT_DONE;
+}
+
+int by_hand_failed(const struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err said = *err;
+    (void)snprintf(said.text, sizeof said.text, "%s", copy_reason(err->text, NULL, NULL, &a));
+    return command_failed(&said);
+}
+
+void by_hand_say_unfenced(const struct by_hand *b, const struct command *cmd)
+{
+    if (b->settings && b->settings->store)
+        (void)fprintf(stderr,
+                      "slipway %s: unfenced: a promotion of the same tag at the same time is not "
+                      "waited for (see 'slipway help %s')\n",
+                      cmd->name, cmd->name);
 }
 
 void by_hand_release(struct by_hand *b)

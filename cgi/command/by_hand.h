@@ -11,6 +11,11 @@
 #include "core/domain/imageref.h"
 #include "core/registry/blob.h"
 
+#define BY_HAND_UNFENCED                                                                           \
+    "Unfenced: this is done beside the service and without its store, so that neither waits for\n" \
+    "the other. Where a promotion writes the same tag at the same time, the later one stays.\n"    \
+    "\n"
+
 /* Flags of all these commands; bind them with BY_HAND_FLAGS. */
 struct by_hand_flags {
     const char *config;
@@ -55,6 +60,12 @@ struct by_hand {
 int by_hand_setup(struct by_hand *b, const struct by_hand_flags *flags,
                   const struct str_list *hosts, struct arena *a);
 void by_hand_release(struct by_hand *b);
+
+/* Prints the failure, with the flag that mends it where there is one; returns the exit code. */
+int by_hand_failed(const struct err *err);
+
+/* Says on stderr that nothing waits for the service, where this machine's configuration has one. */
+void by_hand_say_unfenced(const struct by_hand *b, const struct command *cmd);
 
 /* A layout has to be there, is made where it is not, or is taken as if it were (dry runs). */
 enum by_hand_layout { BY_HAND_READ, BY_HAND_MAKE, BY_HAND_SUPPOSE };

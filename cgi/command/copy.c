@@ -6,6 +6,8 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 
+#include <errno.h>
+
 struct copy_flags {
     struct by_hand_flags by_hand;
     struct flag_values tags, platforms;
@@ -39,15 +41,62 @@ static const char *ref_of(const struct imageref_place *p)
     return p->ref.digest ? p->ref.digest : p->ref.tag;
 }
 
-/* A target without a tag gets the source's; a source by digest is then copied by digest only. */
+/* The name of a layout's only image stands for the tag that was not written. A source of several is
+ * left to fail as such. */
+static int name_of_root(const struct copy *c, const char **out, struct arena *a, struct err *err)
+{
+    struct err ignored = ERR_INIT;
+    struct descriptor root;
+    bool absent = false;
+    if (layout_root(c->from.layout, NULL, a, &root, &absent, &ignored) < 0)
+        return 0;
+    if (!str_empty(root.ref_name) && (c->to.layout || imageref_tag_ok(root.ref_name)))
+        *out = root.ref_name;
+    else if (c->to.registry)
+        return err_set(err, ERR_CONFIG, 0,
+                       "%s: its image has no name that could be a tag: name one, as in %s:TAG",
+                       copy_source(c, a), copy_end(&c->to, NULL, a));
+    return 0;
+}
+
+static int open_ends(const struct by_hand *b, const struct imageref_place *from,
+                     const struct imageref_place *to, struct copy *c, bool *absent, struct err *err)
+{
+    if (by_hand_endpoint(b, from, BY_HAND_READ, &c->from, err) < 0) {
+        *absent = err->code == ENOENT;
+        return -1;
+    }
+    if (by_hand_endpoint(b, to, c->dry_run ? BY_HAND_SUPPOSE : BY_HAND_MAKE, &c->to, err) == 0)
+        return 0;
+    by_hand_close(&c->from);
+    return -1;
+}
+
+static bool is_listed(const struct copy_list *list, const struct copy *c, struct arena *a)
+{
+    list_each (const struct copy, other, list)
+        if (str_eq(copy_target(other, a), copy_target(c, a)))
+            return true;
+    return false;
+}
+
+static void close_ends(struct copy *c)
+{
+    by_hand_close(&c->from);
+    by_hand_close(&c->to);
+}
+
+/* A target without a tag gets the source's; a source by digest is then copied by digest only. One
+ * that was named before is there but once. */
 static int add_copy(struct copy_list *list, const struct by_hand *b, const struct copy_flags *f,
                     const struct imageref_place *from, const struct imageref_place *to,
-                    struct arena *a, struct err *err)
+                    struct arena *a, bool *absent, struct err *err)
 {
     struct copy c = {.from_ref = ref_of(from),
                      .expected = f->expected,
                      .no_companions = f->no_companions,
                      .companions_of_same = true,
+                     .check_below_same = true,
                      .dry_run = f->dry_run};
     const char *tag = ref_of(to);
     if (from->kind == IMAGEREF_REGISTRY && !c.from_ref)
@@ -58,6 +107,12 @@ static int add_copy(struct copy_list *list, const struct by_hand *b, const struc
                        "source's, and --expect makes sure of it");
     if (!tag && c.from_ref && imageref_tag_ok(c.from_ref) && !f->tags.n)
         tag = c.from_ref;
+    if (open_ends(b, from, to, &c, absent, err) < 0)
+        return -1;
+    if (c.from.layout && !c.from_ref && !tag && !f->tags.n && name_of_root(&c, &tag, a, err) < 0) {
+        close_ends(&c);
+        return -1;
+    }
     if (tag)
         *list_push(a, &c.to_tags) = tag;
     for (size_t i = 0; i < f->tags.n; i++)
@@ -65,14 +120,11 @@ static int add_copy(struct copy_list *list, const struct by_hand *b, const struc
             *list_push(a, &c.to_tags) = f->tags.at[i];
     for (size_t i = 0; i < f->platforms.n; i++)
         *list_push(a, &c.platforms) = f->platforms.at[i];
-    if (by_hand_endpoint(b, from, BY_HAND_READ, &c.from, err) < 0)
-        return -1;
-    if (by_hand_endpoint(b, to, f->dry_run ? BY_HAND_SUPPOSE : BY_HAND_MAKE, &c.to, err) < 0) {
-        by_hand_close(&c.from);
-        return -1;
-    }
     c.from.access.read_only = true;
-    *list_push(a, list) = c;
+    if (is_listed(list, &c, a))
+        close_ends(&c);
+    else
+        *list_push(a, list) = c;
     return 0;
 }
 
@@ -88,23 +140,23 @@ static void print_json(const struct copy_list *list, struct arena *a)
 }
 
 /* Nothing here knows of promotions: whoever writes last wins. */
-static void say_unfenced(const struct copy_list *list)
+static void say_unfenced(const struct by_hand *b, const struct copy_list *list)
 {
     for (size_t i = 0; i < list->n; i++)
         if (list->at[i].to.registry && list->at[i].to_tags.n) {
-            (void)fprintf(stderr, "slipway copy: unfenced: a promotion of the same tag at the same "
-                                  "time is not waited for\n");
+            by_hand_say_unfenced(b, &command_copy);
             return;
         }
 }
 
-static int run_copies(struct copy_list *list, const struct copy_flags *f, struct arena *a)
+static int run_copies(const struct by_hand *b, struct copy_list *list, const struct copy_flags *f,
+                      struct arena *a)
 {
     bool json = str_eq(f->format, "json");
     struct progress *progress = progress_new(stderr, list->n, f->quiet || json);
     struct copy_opts opts = {.watch = progress_watch(progress)};
     if (!f->dry_run && !f->quiet)
-        say_unfenced(list);
+        say_unfenced(b, list);
     (void)copy_all(a, list->at, list->n, &opts);
     progress_free(progress);
     if (json)
@@ -163,13 +215,13 @@ static int copy_places(const struct copy_flags *f, int n, char **words, struct a
     if (code != EXIT_DONE)
         return code;
     int rc = 0;
+    bool is_absent = false;
     for (int i = 1; i < n && rc == 0; i++)
-        rc = add_copy(&list, &b, f, &places[0], &places[i], a, &err);
-    code = rc < 0 ? command_failed(&err) : run_copies(&list, f, a);
-    list_each (struct copy, c, &list) {
-        by_hand_close(&c->from);
-        by_hand_close(&c->to);
-    }
+        rc = add_copy(&list, &b, f, &places[0], &places[i], a, &is_absent, &err);
+    code = rc < 0 ? by_hand_failed(&err) : run_copies(&b, &list, f, a);
+    code = is_absent ? EXIT_NOT_FOUND : code;
+    list_each (struct copy, c, &list)
+        close_ends(c);
     by_hand_release(&b);
     return code;
 }
@@ -211,8 +263,7 @@ const struct command command_copy = {
         "oci:PATH[:NAME]. Indexes are copied whole and verbatim, signatures and referrers go\n"
         "along, what the target has is not copied again, and a tag appears only when all below\n"
         "it is there. A target without a tag gets the source's. Prints digest and target.\n"
-        "\n"
-        "Flags:\n" BY_HAND_HELP
+        "\n" BY_HAND_UNFENCED "Flags:\n" BY_HAND_HELP
         "  -t, --tag TAG            a further tag at each target; may be repeated\n"
         "      --platform OS/ARCH   of an index copy only these children; the index and its\n"
         "                           digest stay as they are; may be repeated\n"

@@ -1,6 +1,7 @@
 #include "cgi/command.h"
 
 #include "cgi/command/engine_setup.h"
+#include "cgi/copy_print.h"
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/imageref.h"
@@ -9,6 +10,7 @@
 #include "core/lib/json.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 struct gc {
     const char *config, *format, *older_than;
@@ -68,17 +70,17 @@ static void print_text(const struct sweep_result *r, struct arena *a)
         width = len > width ? len : width;
     }
     list_each (const struct sweep_row, row, r)
-        (void)printf("%-12s  %-*s  %-10s  %s\n", sweep_state_name(row->state), (int)width,
+        (void)printf(STATE_COLUMN "%-*s  %-10s  %s\n", sweep_state_name(row->state), (int)width,
                      str_printable(a, row_name(row, a)),
                      row->age_s < 0 ? "-" : sweep_show_age(row->age_s, a),
                      str_printable(a, row->reason));
     for (int s = 0; s < SWEEP__MAX; s++)
         if (r->count[s]) {
-            (void)fprintf(stderr, "%s%zu %s", any ? ", " : "slipway gc: ", r->count[s],
-                          sweep_state_name((enum sweep_state)s));
+            (void)printf("%s%zu %s", any ? ", " : "", r->count[s],
+                         sweep_state_name((enum sweep_state)s));
             any = true;
         }
-    (void)fprintf(stderr, "%s\n", any ? "" : "slipway gc: there are no staged tags");
+    (void)printf("%s\n", any ? "" : "there are no staged tags");
 }
 
 /* ---- what it does ---------------------------------------------------------------------------- */
@@ -96,9 +98,12 @@ static int add_named(const struct gc *gc, const struct engine *e, const char *te
                      struct str_list *out)
 {
     struct err err = ERR_INIT;
-    struct imageref ref;
-    if (imageref_parse(text, NULL, gc->a, &ref, &err) < 0)
+    struct imageref_place place;
+    if (imageref_parse_transport(text, NULL, gc->a, &place, &err) < 0)
         return command_failed(&err);
+    if (place.kind != IMAGEREF_REGISTRY)
+        return command_usage(&command_gc, "'%.200s': name a repository of a registry", text);
+    const struct imageref ref = place.ref;
     if (ref.tag || ref.digest)
         return command_usage(&command_gc, "'%.200s': name a repository, without tag or digest",
                              text);
@@ -173,6 +178,9 @@ static int gc_with_settings(const struct gc *gc, int n, char **names)
     struct err err = ERR_INIT;
     struct engine e;
     const struct settings *s = settings_for_command(gc->config, SETTINGS_WORK, gc->a);
+    if (!s && access(command_config_path(gc->config), R_OK) != 0)
+        return command_usage(&command_gc,
+                             "it needs the service's configuration: name it with --config");
     if (!s)
         return EXIT_USAGE;
     int code;
@@ -207,9 +215,9 @@ static int run(int argc, char **argv)
     if (gc.exit_code && !gc.opts.dry_run)
         return command_usage(&command_gc, "--exit-code goes with --dry-run");
     if (gc.older_than && !sweep_parse_age(gc.older_than, &gc.opts.older_than_s))
-        return command_usage(&command_gc,
-                             "--older-than is a time like 36h or 14d, or never, not \"%.40s\"",
-                             gc.older_than);
+        return command_usage(
+            &command_gc, "--older-than is a time like 90s, 10m, 2h or 14d, or never, not \"%.40s\"",
+            gc.older_than);
     return gc_with_settings(&gc, positional, argv + 1);
 }
 
@@ -231,8 +239,8 @@ const struct command command_gc = {
         "\n"
         "Flags:\n"
         "  -c, --config FILE        default: $SLIPWAY_CONFIG, else /etc/slipway/slipway.yaml\n"
-        "      --older-than AGE     14d, 36h or never: instead of the projects' sweep_after, for\n"
-        "                           tags that no forge can be asked about\n"
+        "      --older-than AGE     14d, 36h, or never (also 0): instead of the projects'\n"
+        "                           sweep_after, for tags that no forge can be asked about\n"
         "      --forge NAME         only tags that may belong to a project of this forge,\n"
         "      --project NAME       or to this project\n"
         "  -n, --dry-run            look and say what would be done, remove nothing\n"

@@ -7,6 +7,7 @@
 #include "core/lib/crypt.h"
 #include "core/registry/referrers.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 
@@ -317,9 +318,15 @@ static void print_list(const struct str_list *list, const char *format, struct a
         if (!str_eq(format, "json"))
             (void)printf("%s\n", str_printable(a, list->at[i]));
     }
+    js_put_int(doc, "schema", 1);
     js_put(doc, "tags", array);
     if (str_eq(format, "json"))
         (void)printf("%s\n", js_pretty(doc, a));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static int list_tags(struct inspection *in, const char *format, struct err *err)
@@ -332,6 +339,8 @@ static int list_tags(struct inspection *in, const char *format, struct err *err)
     if (rc == 0 && gone)
         return err_set(err, ERR_PERM, 404, "%s: there is no such repository",
                        copy_end(&in->at, NULL, in->arena));
+    if (rc == 0 && tags.n)
+        qsort(tags.at, tags.n, sizeof *tags.at, by_name);
     if (rc == 0)
         print_list(&tags, format, in->arena);
     return rc;
@@ -375,7 +384,7 @@ static int inspect(struct inspection *in, const struct inspect_flags *f, struct 
 
 static int exit_code(const struct err *err)
 {
-    int code = command_failed(err);
+    int code = by_hand_failed(err);
     if (err->code == 404)
         return EXIT_NOT_FOUND;
     return err->code == 401 || err->code == 403 ? EXIT_DENIED : code;
@@ -400,7 +409,8 @@ static int inspect_place(const struct inspect_flags *f, const char *word, struct
                   : place.ref.tag               ? place.ref.tag
                                                 : "latest";
     if (by_hand_endpoint(&b, &place, BY_HAND_READ, &in.at, &err) < 0) {
-        code = command_failed(&err);
+        code = by_hand_failed(&err);
+        code = err.code == ENOENT ? EXIT_NOT_FOUND : code;
     } else {
         in.at.access.read_only = true;
         code = inspect(&in, f, &err) < 0 ? exit_code(&err) : EXIT_DONE;

@@ -19,7 +19,8 @@ struct mirror_flags {
     bool prune, dry_run, exit_code, quiet;
 };
 
-static int read_list(const char *path, struct imagefile_mirrors *items, struct arena *a)
+static int read_list(const char *path, bool implied, struct imagefile_mirrors *items,
+                     struct arena *a)
 {
     struct err err = ERR_INIT;
     struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(LIMIT_YAML_BYTES);
@@ -29,6 +30,8 @@ static int read_list(const char *path, struct imagefile_mirrors *items, struct a
         str_eq(path, "-") ? fs_read_fd(STDIN_FILENO, &text, &err) : fs_read_file(path, &text, &err);
     if (rc < 0) {
         err.kind = ERR_CONFIG;
+        if (implied)
+            return command_usage(&command_mirror, "%s; name a list: slipway mirror FILE", err.text);
         return command_failed(&err);
     }
     bool good = mirror_parse(path, text.buf, text.len, items, &diags);
@@ -80,6 +83,13 @@ static void print_json(const struct mirror_result *r, struct arena *a)
     (void)printf("%s\n", js_pretty(doc, a));
 }
 
+static const char *reason_of(const struct mirror_row *row, struct arena *a)
+{
+    const char *shown = row->target ? row->target : row->source;
+    const char *host = shown ? arena_strndup(a, shown, strcspn(shown, "/")) : NULL;
+    return str_printable(a, copy_reason(row->reason, shown, host, a));
+}
+
 /* Copies have been shown as they ended, unless that was to be quiet. */
 static void print_text(const struct mirror_result *r, const struct mirror_flags *f, struct arena *a)
 {
@@ -87,11 +97,11 @@ static void print_text(const struct mirror_result *r, const struct mirror_flags 
         bool told = row->watched && !f->quiet;
         if (told || row->state == MIRROR_SAME || row->state == MIRROR_COPIED)
             continue;
-        (void)fprintf(stderr, "%-11s %s%s%s\n", mirror_state_name(row->state),
+        (void)fprintf(stderr, STATE_COLUMN "%s%s%s\n", mirror_state_name(row->state),
                       row->target   ? row->target
                       : row->source ? row->source
                                     : "-",
-                      row->reason ? ": " : "", row->reason ? str_printable(a, row->reason) : "");
+                      row->reason ? ": " : "", row->reason ? reason_of(row, a) : "");
     }
     for (int s = 0, shown = 0; s < MIRROR__MAX; s++)
         if (r->count[s])
@@ -135,9 +145,8 @@ static int run_list(const struct by_hand *b, const struct mirror_flags *f,
     bool json = str_eq(f->format, "json");
     struct progress *progress = progress_new(stderr, 0, f->quiet || json);
     opts.watch = progress_watch(progress);
-    if (!f->dry_run && !f->quiet)
-        (void)fprintf(stderr, "slipway mirror: unfenced: a promotion of the same tag at the same "
-                              "time is not waited for\n");
+    if (!f->dry_run && !f->quiet && entries.n)
+        by_hand_say_unfenced(b, &command_mirror);
     mirror_run(&opts, &entries, a, &result);
     progress_free(progress);
     if (json)
@@ -162,12 +171,13 @@ static const struct mirror_conf *configured(const struct by_hand *b, const char 
     return NULL;
 }
 
+/* path NULL: none was named. */
 static int mirror(struct mirror_flags *f, const char *path, struct arena *a)
 {
     struct imagefile_mirrors items = {0};
     struct str_list hosts = {0};
     struct by_hand b;
-    int code = f->name ? EXIT_DONE : read_list(path, &items, a);
+    int code = f->name ? EXIT_DONE : read_list(path ? path : LIST_DEFAULT, !path, &items, a);
     if (code != EXIT_DONE)
         return code;
     add_hosts(&items, &hosts, a);
@@ -209,7 +219,7 @@ static int run(int argc, char **argv)
         return command_usage(&command_mirror, "--format is text or json, not \"%s\"", f.format);
     if (f.exit_code && !f.dry_run)
         return command_usage(&command_mirror, "--exit-code goes with --dry-run");
-    return mirror(&f, positional ? argv[1] : LIST_DEFAULT, &a);
+    return mirror(&f, positional ? argv[1] : NULL, &a);
 }
 
 const struct command command_mirror = {
@@ -227,8 +237,7 @@ const struct command command_mirror = {
         "dest_repository (one or several), dest_registry, dest_tag, platforms, prune and\n"
         "companions. What the target shows already costs one HEAD on each side. A failure does\n"
         "not stop the others.\n"
-        "\n"
-        "Flags:\n" BY_HAND_HELP
+        "\n" BY_HAND_UNFENCED "Flags:\n" BY_HAND_HELP
         "      --name NAME          this list of the configuration's `mirrors`\n"
         "      --prune              take tags away at the target that src_tags mean and the\n"
         "                           source no longer has (see --dry-run first)\n"

@@ -2,7 +2,18 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/base/strset.h"
 #include "core/domain/imageref.h"
+
+/* The operator's own list says what the operator can do. */
+static void refuse_host(const struct mirror_rules *rules, const struct imagefile_mirror *m,
+                        const char *text, const char *host, struct diags *refused)
+{
+    if (rules->policy)
+        diag_error(refused, m->at, "%s: the operator has not configured registry %s", text, host);
+    else
+        diag_error(refused, m->at, "%s: add %s under `registries`", text, host);
+}
 
 static bool check_source(const struct mirror_rules *rules, const struct imagefile_mirror *m,
                          struct mirror_entry *e, struct diags *refused)
@@ -14,8 +25,7 @@ static bool check_source(const struct mirror_rules *rules, const struct imagefil
         return false;
     }
     if (!rules->knows_registry(rules->ctx, ref.host)) {
-        diag_error(refused, m->at, "%s: the operator has not configured registry %s",
-                   m->src_repository, ref.host);
+        refuse_host(rules, m, m->src_repository, ref.host, refused);
         return false;
     }
     const char *repository = imageref_repository(&ref, refused->arena);
@@ -43,8 +53,7 @@ static bool check_target(const struct mirror_rules *rules, const struct imagefil
     const char *repository = imageref_repository(&ref, refused->arena);
     const char *why = tag && imageref_tag_ok(tag) ? mirror_tag_refused(rules, tag) : NULL;
     if (!rules->knows_registry(rules->ctx, ref.host))
-        diag_error(refused, m->at, "%s: the operator has not configured registry %s", repository,
-                   ref.host);
+        refuse_host(rules, m, repository, ref.host, refused);
     else if (rules->policy && !policy_may_publish(rules->policy, repository))
         diag_error(refused, m->at,
                    "%s: policy does not let this project publish there "
@@ -62,15 +71,37 @@ static bool check_target(const struct mirror_rules *rules, const struct imagefil
     return false;
 }
 
+/* Which source would win where two write one tag is nobody's guess. Tags that are found by looking
+ * can only be compared once they are known. */
+static bool check_twins(const struct mirror_entry *e, struct strset *written, struct diags *refused)
+{
+    const char *tag = e->item->dest_tag ? e->item->dest_tag : e->tag;
+    bool good = true;
+    list_each (const struct mirror_target, t, &e->targets) {
+        if (!tag)
+            break;
+        const char *key = arena_printf(refused->arena, "%s/%s:%s", t->host, t->name, tag);
+        void **place = strset_at(written, refused->arena, key);
+        const struct imagefile_mirror *before = *place;
+        if (before)
+            diag_error(refused, e->at, "%s: writes the same tag as line %u", key, before->at.line);
+        else
+            *place = arena_memdup(refused->arena, e->item, sizeof *e->item);
+        good = good && !before;
+    }
+    return good;
+}
+
 void mirror_resolve(const struct imagefile_mirrors *items, const struct mirror_rules *rules,
                     struct mirror_entries *out, struct diags *refused)
 {
+    struct strset written = {0};
     list_each (const struct imagefile_mirror, m, items) {
-        struct mirror_entry e;
+        struct mirror_entry e = {0};
         bool good = check_source(rules, m, &e, refused);
-        for (size_t i = 0; i < m->dest_repositories.n && good; i++)
-            good = check_target(rules, m, m->dest_repositories.at[i], &e, refused);
-        if (good)
+        for (size_t i = 0; i < m->dest_repositories.n; i++)
+            good = check_target(rules, m, m->dest_repositories.at[i], &e, refused) && good;
+        if (good && check_twins(&e, &written, refused))
             *list_push(refused->arena, out) = e;
     }
 }

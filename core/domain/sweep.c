@@ -142,9 +142,9 @@ bool sweep_parse_age(const char *text, int64_t *seconds)
         int64_t seconds;
     } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     char digits[16];
-    int64_t unit = 1, value;
+    int64_t unit = 0, value;
     size_t len = strlen(text);
-    if (str_eq(text, "never")) {
+    if (str_eq(text, "never") || str_eq(text, "0")) {
         *seconds = 0;
         return true;
     }
@@ -154,7 +154,7 @@ bool sweep_parse_age(const char *text, int64_t *seconds)
             len--;
             break;
         }
-    if (len == 0 || len >= sizeof digits)
+    if (!unit || len == 0 || len >= sizeof digits)
         return false;
     memcpy(digits, text, len);
     digits[len] = '\0';

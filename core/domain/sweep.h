@@ -81,7 +81,8 @@ struct sweep_decision sweep_decide(const struct sweep_case *c, struct arena *a);
 bool sweep_superseded(const struct order_key *mine, const struct order_key *applied,
                       enum ancestry ancestry);
 
-/* "90s", "10m", "2h", "14d", seconds, or "never" (0). False: none of these, or over ten years. */
+/* "90s", "10m", "2h", "14d", or "never" and "0" (0). False: none of these, a number without its
+ * unit, or over ten years. */
 bool sweep_parse_age(const char *text, int64_t *seconds);
 
 /* "14 days", "3 hours": rounded down. */

@@ -62,6 +62,12 @@ static int read_choice(const char *text, struct arena *a, struct choice *out, st
         out->tag = arena_strdup(a, text);
         return 0;
     }
+    if (*text != '^' && *text != '!' && strchr(text, '['))
+        return err_set(
+            err, ERR_CONFIG, 0,
+            "tags \"%s\": in a glob here [..] means nothing; write a regular expression, "
+            "like ^v[0-9]+$",
+            shown(text, show));
     if (*text != '^' && !strpbrk(text, "*?"))
         return err_set(err, ERR_CONFIG, 0,
                        "tags \"%s\": this is neither a tag, nor a glob with * or ?, nor a regular "

@@ -3,10 +3,12 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/domain/retry.h"
 #include "core/engine/intake.h"
 #include "core/engine/mirror_task.h"
 #include "core/engine/publish.h"
 #include "core/os/clock.h"
+#include "core/os/random.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -105,6 +107,36 @@ static bool decided_by_plan(const struct plan *plan, struct arena *a, struct out
     return false;
 }
 
+/* Mirroring may take long, and what ends the process may do so every time: the attempt is counted
+ * before it begins, so that a crash leads to a retry after a pause, and in the end to none. True:
+ * it may begin. */
+static bool begin_mirror(const struct engine *e, struct task *t, struct arena *a, bool *settled,
+                         struct outcome *out)
+{
+    struct err err = ERR_INIT;
+    bool repeat = false;
+    int64_t delay = 0;
+    (void)err_set(&err, ERR_TEMP, 0, "each time the process ended before the mirroring did");
+    if (t->attempt > LIMIT_ATTEMPTS) {
+        *out = outcome_of_error(&err, t->attempt - 1, a);
+        return false;
+    }
+    int known = t->attempt < LIMIT_ATTEMPTS ? t->attempt : LIMIT_ATTEMPTS - 1;
+    (void)retry_next(&err, known, random_below(1000), &delay);
+    t->state = TASK_QUEUED;
+    t->reason = NULL;
+    t->run_at = clock_now_ms() + delay;
+    if (store_task_settle(e->store, t, t->id ? NULL : &repeat, &err) < 0) {
+        *out = outcome_of_error(&err, t->attempt, a);
+        return false;
+    }
+    *settled = repeat;
+    if (repeat)
+        *out = (struct outcome){.state = TASK_SKIPPED,
+                                .reason = "a task that is in hand says the same"};
+    return !repeat;
+}
+
 static struct outcome pursue(const struct engine *e, struct task *t, struct arena *a, bool *settled)
 {
     struct err err = ERR_INIT;
@@ -114,7 +146,8 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     if (event_from_json(t->event, a, &event, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
     if (event.kind == EVENT_TIMER)
-        return mirror_timer_run(e, t, event.project, a);
+        return begin_mirror(e, t, a, settled, &out) ? mirror_timer_run(e, t, event.project, a)
+                                                    : out;
     if (intake_plan(e, &event, a, &plan, &err) < 0)
         return err.kind == ERR_TEMP && err.code == EAGAIN ? not_yet(t, &err, a)
                                                           : outcome_of_error(&err, t->attempt, a);
@@ -125,7 +158,7 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
         return out;
     const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);
     if (str_eq(t->pipeline, MIRROR_PIPELINE) || (plan.mirrors.n && !plan.tags.n))
-        return mirror_task_run(e, t, &plan, policy, a);
+        return begin_mirror(e, t, a, settled, &out) ? mirror_task_run(e, t, &plan, policy, a) : out;
     if (plan.mirrors.n && mirror_task_queue(e, t, a, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
     return publish_run(e, t, &event, &plan, policy, a, settled);

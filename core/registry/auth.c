@@ -236,6 +236,9 @@ static int check_challenge(const struct registry_host *h, const struct challenge
                        h->conf->host);
     if (c->scheme == CHALLENGE_BEARER)
         return credential->registry_token ? 0 : auth_check_realm(h, c->realm, has, a, &paired, err);
+    if (str_empty(credential->username) && h->anonymous)
+        return err_set(err, ERR_CONFIG, 401,
+                       "registry %s asks for credentials: " REFUSAL_NOT_PUBLIC, h->conf->host);
     if (str_empty(credential->username))
         return err_set(err, ERR_CONFIG, 401,
                        "registry %s asks for credentials and none are configured for it",

@@ -66,7 +66,7 @@ static int absent_source(struct image *im, const struct registry_op *op, struct 
 static int moved(const struct image *im, const char *now, const char *before, struct arena *a,
                  struct err *err)
 {
-    return err_set(err, ERR_TEMP, 0, "%s shows %s and not %s: it has been moved",
+    return err_set(err, ERR_TEMP, ESTALE, "%s shows %s and not %s: it has been moved",
                    place_what(&im->from, im->c->from_ref, a), now, before);
 }
 
@@ -145,10 +145,12 @@ static int fetch_root(struct image *im, const char *known, struct manifest *m, s
     struct copy *c = im->c;
     struct registry_op *op = &im->root;
     const char *expected = known ? known : c->expected;
+    /* The same bytes, nearer. */
+    const struct endpoint *at = c->same && !im->to.registry ? &im->to : &im->from;
     *op = (struct registry_op){.verb = REGISTRY_GET, .ref = known ? known : c->from_ref};
     if (known)
         op->media_type = c->media_type;
-    if (place_all(&im->from, &im->arena, op, 1))
+    if (place_all(at, &im->arena, op, 1))
         return place_failed(op, 1, err);
     if (op->absent)
         return absent_source(im, op, err);
@@ -156,7 +158,7 @@ static int fetch_root(struct image *im, const char *known, struct manifest *m, s
         return moved(im, op->digest, expected, &im->arena, err);
     c->digest = op->digest;
     c->media_type = op->media_type;
-    return walk_parse(&im->from, op, -1, &im->arena, m, err);
+    return walk_parse(at, op, -1, &im->arena, m, err);
 }
 
 int image_put_root(struct image *im, struct err *err)
@@ -197,12 +199,16 @@ static int bring_all(struct image *im, const struct manifest *m, struct err *err
     *list_push(&im->arena, &digests) = im->root.digest;
     if (im->same_repo)
         return 0;
-    if (ask_for_root(im, m, err) < 0)
+    if (walk_check_platform(im, m, what, err) < 0 || ask_for_root(im, m, err) < 0)
         return -1;
-    if (im->c->same)
+    if (im->c->same && !im->look_below)
         walk_digests(&w, m);
     else if ((m->is_index || !im->root_there) && walk_below(&w, m, what, err) < 0)
         return -1;
+    if (im->c->manifests_put || im->c->blobs_moved)
+        im->c->same = false;
+    if (im->c->same && !im->c->companions_of_same)
+        return 0;
     return im->c->no_companions ? 0 : companions_copy(im, &digests, err);
 }
 
@@ -356,11 +362,14 @@ static int copy_one(struct image *im, struct err *err)
     struct tag *tags = arena_alloc(&im->arena, (n + 1) * sizeof *tags);
     if (look(im, ops, &known, err) < 0)
         return -1;
-    if (c->same && (c->no_companions || !c->companions_of_same))
+    bool sparse = c->check_below_same || !im->to.registry;
+    im->look_below = sparse && (!c->media_type || walk_is_index(c->media_type));
+    if (c->same && !im->look_below && (c->no_companions || !c->companions_of_same))
         return 0;
     take_place(im);
     if (fetch_root(im, known, &m, err) < 0)
         return -1;
+    im->look_below = sparse && m.is_index;
     bool all = n > 0;
     for (size_t i = 0; i < n; i++) {
         tags[i].shows_root = !ops[i].absent && str_eq(ops[i].digest, im->root.digest);

@@ -25,6 +25,9 @@ struct copy {
     bool no_companions;        /* leave signatures, attestations and referrers */
     bool companions_of_same;   /* look at them also when every tag is as it should be: costs some
                                   requests (a mirror that finds nothing to do wants none) */
+    bool check_below_same;     /* ask also for the children of an index that every tag shows: some
+                                  registries take one of which children are missing. A layout is
+                                  always looked into, which costs nothing */
     bool dry_run;              /* look and count, write nothing */
 
     /* out */

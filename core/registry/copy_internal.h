@@ -84,6 +84,7 @@ struct image {
     size_t plan_blobs;
     struct registry_op root; /* GET: bytes, digest, media type */
     bool root_there;         /* the target has it by digest */
+    bool look_below;         /* the root is an index that the target may hold in part */
     size_t left_out;         /* children of other platforms */
     size_t stays;            /* layers that may not be copied */
     struct str_list notes;   /* in the arena above */
@@ -157,6 +158,10 @@ struct walk {
 int walk_below(struct walk *w, const struct manifest *m, const char *what, struct err *err);
 /* Is this the type of a manifest that can be copied? */
 bool walk_knows(const char *type);
+bool walk_is_index(const char *type);
+/* Is an image (no index) for one of the platforms that are wanted? Its config says so. */
+int walk_check_platform(struct image *im, const struct manifest *m, const char *what,
+                        struct err *err);
 /* Digests of the children alone, nothing asked. */
 void walk_digests(struct walk *w, const struct manifest *m);
 /* manifest_parse with the place in its messages, and the descriptor's size checked (< 0: not

@@ -2,13 +2,15 @@
 
 #include "core/base/str.h"
 #include "core/domain/imageref.h"
+#include "core/lib/json.h"
 
 #include <errno.h>
 
 /* A child of an index. */
 struct node {
     const struct descriptor *d;
-    bool skip; /* the target has it, or it is a blob */
+    bool skip;  /* the target has it, or it is a blob */
+    bool there; /* the target has this index, but maybe not all below it */
     struct registry_op op;
     struct manifest m;
 };
@@ -42,7 +44,7 @@ static bool is_manifest_type(const char *type)
     return walk_knows(type) || str_starts(type, "application/vnd.docker.distribution.manifest.v1+");
 }
 
-static bool is_index_type(const char *type)
+bool walk_is_index(const char *type)
 {
     return str_eq(type, MANIFEST_OCI_INDEX) || str_eq(type, MANIFEST_DOCKER_LIST);
 }
@@ -68,7 +70,7 @@ static bool chosen(const struct walk *w, const struct descriptor *d)
     if (!w->platforms || w->platforms->n == 0)
         return true;
     /* An index in an index that says no platform may hold what is wanted. */
-    if (!d->platform && is_index_type(d->media_type))
+    if (!d->platform && walk_is_index(d->media_type))
         return true;
     for (size_t i = 0; i < w->platforms->n; i++)
         if (platform_matches(d->platform, w->platforms->at[i]))
@@ -98,6 +100,14 @@ static const char *platforms_of(const struct manifest *m, struct arena *a)
     return out.len ? strbuf_to_arena(&out, a) : "none that says its platform";
 }
 
+static const char *list_wanted(const struct str_list *platforms, struct arena *a)
+{
+    struct strbuf out CLEANUP_STRBUF = STRBUF_INIT(300);
+    for (size_t i = 0; i < platforms->n; i++)
+        (void)strbuf_addf(&out, "%s%s", i ? " or " : "", platforms->at[i]);
+    return strbuf_to_arena(&out, a);
+}
+
 static int check_chosen(const struct walk *w, const struct manifest *m,
                         const struct children *chosen, const char *what, struct arena *a,
                         struct err *err)
@@ -107,11 +117,50 @@ static int check_chosen(const struct walk *w, const struct manifest *m,
             image_note(w->im, "%s has nothing for %s", what, w->platforms->at[i]);
     if (chosen->n || m->children.n == 0 || !w->platforms)
         return 0;
-    struct strbuf wanted CLEANUP_STRBUF = STRBUF_INIT(300);
-    for (size_t i = 0; i < w->platforms->n; i++)
-        (void)strbuf_addf(&wanted, "%s%s", i ? " or " : "", w->platforms->at[i]);
-    return err_set(err, ERR_PERM, 0, "%s has nothing for %s; there is: %s", what, wanted.buf,
-                   platforms_of(m, a));
+    return err_set(err, ERR_PERM, 0, "%s has nothing for %s; there is: %s", what,
+                   list_wanted(w->platforms, a), platforms_of(m, a));
+}
+
+/* "linux/arm64/v8"; NULL: the config does not say. */
+static const char *platform_in(const void *bytes, size_t len, struct arena *a)
+{
+    struct err ignored = ERR_INIT;
+    struct js *doc CLEANUP_JS = js_parse(bytes, len, &ignored);
+    const char *os = doc ? js_str(doc, "os") : NULL;
+    const char *architecture = doc ? js_str(doc, "architecture") : NULL;
+    const char *variant = doc ? js_str(doc, "variant") : NULL;
+    if (str_empty(os) || str_empty(architecture))
+        return NULL;
+    bool more = !str_empty(variant);
+    const char *text = arena_printf(a, "%.60s/%.60s%s%.60s", os, architecture, more ? "/" : "",
+                                    more ? variant : "");
+    return platform_ok(text) ? text : NULL;
+}
+
+int walk_check_platform(struct image *im, const struct manifest *m, const char *what,
+                        struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    const struct str_list *wanted = &im->c->platforms;
+    const void *bytes = NULL;
+    size_t len = 0;
+    if (m->is_index || wanted->n == 0)
+        return 0;
+    const char *platform = NULL;
+    if (m->config.digest && m->config.size <= (int64_t)LIMIT_MANIFEST) {
+        if (blob_read(&im->from, m->config.digest, LIMIT_MANIFEST, &a, &bytes, &len, err) < 0)
+            return -1;
+        platform = platform_in(bytes, len, &a);
+    }
+    if (!platform) {
+        image_note(im, "%s does not say its platform: copied as it is", what);
+        return 0;
+    }
+    for (size_t i = 0; i < wanted->n; i++)
+        if (platform_matches(platform, wanted->at[i]))
+            return 0;
+    return err_set(err, ERR_PERM, 0, "%s has nothing for %s; it is %s", what,
+                   list_wanted(wanted, &a), platform);
 }
 
 /* --- one batch of children ----------------------------------------------------------------------
@@ -140,7 +189,10 @@ static int ask_target(struct walk *w, struct arena *a, struct node *nodes, size_
     if (place_all(&w->im->to, a, ops, k))
         return place_failed(ops, k, err);
     for (size_t i = 0; i < k; i++)
-        of[i]->skip = !ops[i].absent;
+        if (w->im->look_below && walk_is_index(of[i]->d->media_type))
+            of[i]->there = !ops[i].absent;
+        else
+            of[i]->skip = !ops[i].absent;
     return 0;
 }
 
@@ -203,7 +255,7 @@ static int put_all(struct walk *w, struct arena *a, struct node *nodes, size_t n
     struct registry_op *ops = arena_alloc(a, n * sizeof *ops);
     size_t k = 0;
     for (size_t i = 0; i < n; i++)
-        if (!nodes[i].skip) {
+        if (!nodes[i].skip && !nodes[i].there) {
             ops[k] = nodes[i].op;
             ops[k].verb = REGISTRY_PUT;
             ops[k].ref = ops[k].digest;

@@ -148,8 +148,11 @@ struct layout *layout_open(const char *path, bool create, struct err *err)
     l->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (l->fd < 0)
         (void)err_errno(err, ERR_CONFIG, errno, "OCI layout %s", path);
-    else if (check_or_make(l, create, err) == 0)
+    else if (check_or_make(l, create, err) == 0) {
+        if (create)
+            layout_drop_leftovers(l);
         return l;
+    }
     err->kind = err->kind == ERR_TEMP ? ERR_TEMP : ERR_CONFIG;
     layout_close(l);
     return NULL;

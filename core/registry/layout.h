@@ -16,8 +16,9 @@
 
 struct layout;
 
-/* Opens a layout; with `create` makes it where the path is absent or an empty directory. ERR_CONFIG
- * says what is wrong with it: no layout, unknown version, not a directory. */
+/* Opens a layout; with `create`, for writing: makes it where the path is absent or an empty
+ * directory, and removes the temporary files of writers that are gone. ERR_CONFIG says what is
+ * wrong with it: no layout, unknown version, not a directory. */
 struct layout *layout_open(const char *path, bool create, struct err *err);
 /* For a dry run: opens what is there, and takes what `create` would make as there and empty. */
 struct layout *layout_suppose(const char *path, struct err *err);

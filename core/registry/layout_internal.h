@@ -41,6 +41,9 @@ int layout_read_small(const struct layout *l, int at, const char *name, const ch
 int layout_write_whole(const struct layout *l, int folder, const char *name, const char *shown,
                        const void *bytes, size_t len, struct err *err);
 
+/* Removes the temporary files of writers that are gone. */
+void layout_drop_leftovers(const struct layout *l);
+
 /* A descriptor of the directory of its own. -1: errno. */
 int layout_again(const struct layout *l);
 

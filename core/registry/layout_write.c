@@ -8,10 +8,89 @@
 #include "core/os/fs.h"
 #include "core/os/random.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { CREATE_TRIES = 8 };
+
+static int lock_file(int fd, int how)
+{
+    int rc;
+    while ((rc = flock(fd, how)) < 0 && errno == EINTR)
+        continue;
+    return rc;
+}
+
+/* --- temporary files -----------------------------------------------------------------------------
+ */
+
+/* A writer holds a lock on its temporary file: one that can be locked has lost its writer. */
+static void drop_if_left(int folder, const char *name)
+{
+    struct stat st;
+    int fd CLEANUP(cleanup_fd) =
+        openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        lock_file(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(folder, name, 0);
+}
+
+static void drop_leftovers_in(int at, const char *name)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        cleanup_fd(&fd);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(dir));)
+        if (e->d_name[0] == '.' && str_ends(e->d_name, LAYOUT_TEMPORARY_END))
+            drop_if_left(fd, e->d_name);
+    (void)closedir(dir);
+}
+
+void layout_drop_leftovers(const struct layout *l)
+{
+    int blobs CLEANUP(cleanup_fd) =
+        openat(l->fd, LAYOUT_BLOBS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    drop_leftovers_in(l->fd, ".");
+    if (blobs < 0)
+        return;
+    drop_leftovers_in(blobs, "sha256");
+    drop_leftovers_in(blobs, "sha512");
+}
+
+/* Locked, and still there: between its making and its locking somebody may have taken it for a
+ * leftover. */
+static int hold(struct layout_file *f)
+{
+    struct stat st;
+    if (lock_file(f->fd, LOCK_EX) < 0 || fstat(f->fd, &st) < 0)
+        return -1;
+    if (st.st_nlink > 0)
+        return 0;
+    errno = EAGAIN;
+    return -1;
+}
+
+static int create_held(struct layout_file *f)
+{
+    for (int i = 0; i < CREATE_TRIES; i++) {
+        f->fd = openat(f->folder, f->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                       0644);
+        if (f->fd < 0 || hold(f) == 0)
+            return f->fd < 0 ? -1 : 0;
+        if (errno != EAGAIN)
+            return -1;
+        cleanup_fd(&f->fd);
+    }
+    errno = EAGAIN;
+    return -1;
+}
 
 /* A name beside the final one, which nobody else has. */
 static int create_beside(const struct layout *l, int folder, const char *final, const char *shown,
@@ -23,9 +102,7 @@ static int create_beside(const struct layout *l, int folder, const char *final, 
     out->temporary = xasprintf(".%.64s.%s" LAYOUT_TEMPORARY_END, final, suffix);
     out->final = xstrdup(final);
     out->shown = xasprintf("%s/%s", l->path, shown);
-    out->fd =
-        openat(folder, out->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (out->fd >= 0)
+    if (create_held(out) == 0)
         return 0;
     int failure = errno;
     layout_drop_blob(out);
@@ -81,8 +158,8 @@ int layout_lock(const struct layout *l, struct err *err)
 {
     int fd = layout_again(l);
     int rc = -1;
-    while (fd >= 0 && (rc = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
-        continue;
+    if (fd >= 0)
+        rc = lock_file(fd, LOCK_EX);
     if (rc == 0)
         return fd;
     int failure = errno;

@@ -160,8 +160,10 @@ static bool op_take(struct registry_op *op, struct arena *a, const struct exchan
         op->absent = true;
         return false;
     }
+    static const char *const verbs[] = {
+        [REGISTRY_GET] = "pull", [REGISTRY_HEAD] = "look at", [REGISTRY_PUT] = "push"};
     op->failed = true;
-    (void)exchange_refused(x, op->verb == REGISTRY_PUT ? "push" : "pull", op_what(op, a), &op->err);
+    (void)exchange_refused(x, verbs[op->verb], op_what(op, a), &op->err);
     return false;
 }
 

@@ -88,13 +88,15 @@ static void add_reason(struct strbuf *out, const struct exchange *x)
     }
 }
 
-const char *refusal_advice(const struct registry_conf *conf, const char *origin, struct arena *a)
+const char *refusal_advice(const struct registry_host *h, const char *origin, struct arena *a)
 {
+    if (h->anonymous)
+        return "; " REFUSAL_NOT_PUBLIC;
     if (origin && !str_starts(origin, "registries."))
         return arena_printf(a, "; check the credentials of that registry (%.200s)", origin);
-    return origin || !str_empty(conf->username) ? "; check the credentials of that registry"
-                                                : "; no credentials are configured for that "
-                                                  "registry";
+    return origin || !str_empty(h->conf->username) ? "; check the credentials of that registry"
+                                                   : "; no credentials are configured for that "
+                                                     "registry";
 }
 
 /* What Go's and nginx's servers answer to http on their TLS port. */
@@ -122,7 +124,7 @@ int exchange_refused(const struct exchange *x, const char *verb, const char *wha
                        "%s speaks https, but is asked by plain http: leave plain_http out",
                        conf->host);
     if (denied)
-        advice = refusal_advice(conf, x->origin, &a);
+        advice = refusal_advice(x->host, x->origin, &a);
     else if (status >= 300 && status < 400)
         advice = "; redirects are not followed here";
     (void)err_set(err, status < 400 ? ERR_PERM : http_status_kind(status), status,

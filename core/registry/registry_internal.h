@@ -157,7 +157,10 @@ int exchange_refused(const struct exchange *x, const char *verb, const char *wha
 
 /* What to do about credentials that were refused: "; no credentials are configured for that
  * registry". */
-const char *refusal_advice(const struct registry_conf *conf, const char *origin, struct arena *a);
+const char *refusal_advice(const struct registry_host *h, const char *origin, struct arena *a);
+/* The same where it is entered without credentials on purpose. */
+#define REFUSAL_NOT_PUBLIC                                                                         \
+    "it is not public, and policy lets this project read it only without credentials (may_read)"
 
 /* Puts "***" in the place of each occurrence of a secret, unless that is too short to be one; NULL
  * hides nothing. */

@@ -210,7 +210,7 @@ static void judge(struct registry *r, struct arena *a, struct token_try *t,
     (void)err_set(&s->err, status < 400 ? ERR_PERM : http_status_kind(status), status,
                   "signing in for %s/%s: %.300s answered %d%s", host, s->of->name,
                   http_origin(a, t->realm), status,
-                  denied ? refusal_advice(s->of->host->conf, t->credential.origin, a) : "");
+                  denied ? refusal_advice(s->of->host, t->credential.origin, a) : "");
     s->err.retry_after = http_retry_after(&call->resp, clock_now_ms() / 1000);
 }
 

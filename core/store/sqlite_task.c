@@ -254,7 +254,7 @@ int store_task_cancel(struct store *s, int64_t id, const char *reason, bool *don
     return task_order(s,
                       "UPDATE task SET state = 'cancelled', updated_at = ?2, reason = ?3,"
                       " fence = fence + 1 WHERE id = ?1 AND open = 0"
-                      " AND state IN ('queued', 'waiting', 'failed', 'held')",
+                      " AND state IN ('queued', 'waiting', 'failed', 'held', 'dead')",
                       id, reason ? reason : "cancelled by an operator", done, err);
 }
 

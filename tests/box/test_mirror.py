@@ -116,7 +116,7 @@ def test_failures_stop_nobody(registry, twin, repository, tmp_path):
         {"src_repository": source, "src_tags": ["none-*"], "dest_repository": target},
         {"src_repository": source + "/none", "src_tags": ["*"], "dest_repository": target},
         {"src_repository": source, "src_tag": "v1", "dest_repository": target},
-        {"src_repository": source, "src_tag": "v1", "dest_repository": target},
+        {"src_repository": source, "src_tags": ["v*"], "dest_repository": target},
     ]
     ran = run("mirror", write(tmp_path, items), "--format", "json", *plain(registry, twin))
     assert ran.code == 1, ran
@@ -205,6 +205,8 @@ WRONG = [
     ([{"src_repository": "r.example.org/a", "src_tag": "v1", "dest_repository": "b"}],
      "name its host in dest_registry"),
     ([{"src_repository": "r.example.org/a", "dest_repository": "r.example.org/b"}], "src_tag"),
+    ([{"src_repository": "r.example.org/a", "src_tags": ["v[0-9]*"],
+       "dest_repository": "r.example.org/b"}], "in a glob here [..] means nothing"),
     ("x", "must be a list"),
 ]
 
@@ -223,7 +225,7 @@ def test_wrong_words(tmp_path):
         ran = run("mirror", *words)
         assert ran.code == 2 and says in ran.err, ran
     ran = run("mirror", cwd=tmp_path)
-    assert ran.code == 2 and ".slipway.yaml" in ran.err, ran
+    assert ran.code == 2 and ".slipway.yaml" in ran.err and "slipway mirror FILE" in ran.err, ran
     ran = run("mirror", "-", stdin=b"mirror_container_images_images: []\n")
     assert ran.code == 0 and ran.out == "nothing to mirror\n", ran
 
@@ -262,6 +264,7 @@ def test_by_name(new_slipway, registry, twin, repository, tmp_path):
     assert one.cli("check").returncode == 0
     done = one.cli("mirror", "--name", "here")
     assert done.returncode == 0 and done.stdout == b"1 copied\n", done
+    assert b"unfenced: " in done.stderr, done
     assert images.tags(twin.client(), repository) == {"v1": pushed}
     done = one.cli("mirror", "--name", "elsewhere")
     assert done.stdout == b"1 same\n", done
@@ -273,13 +276,14 @@ def test_by_name(new_slipway, registry, twin, repository, tmp_path):
     ({"every": "59s", "images": []}, "every"),
     ({"every": "1h"}, "needs one of `images` and `file`"),
     ({"images": []}, "every is missing"),
-    ({"every": "1h", "images": [], "file": "x"}, "needs one of `images` and `file`"),
+    ({"every": "1h", "images": [], "file": "x"}, "not both"),
+    ({"every": "6", "images": []}, "a time like"),
     ({"every": "1h", "file": "/no/such.yaml"}, "/no/such.yaml"),
     ({"every": "1h", "imagse": []}, "did you mean 'images'"),
     ({"every": "1h", "images": [], "rate_limit": -1}, "rate_limit"),
     ({"every": "1h", "images": [{"src_repository": "r.example.org/a", "src_tag": "v1",
                                  "dest_repository": "r.example.org/b"}]},
-     "has not configured registry r.example.org"),
+     "add r.example.org under `registries`"),
     ({"every": "1h", "images": [{"src_repository": "r.example.org/a"}]}, "dest_repository"),
 ])
 def test_configuration_errors_with_places(new_slipway, conf, says):
@@ -332,6 +336,27 @@ def test_source_that_fails(new_slipway, fake, twin, repository):
     fake.rules()
     assert one.cli("queue", "retry", str(found[0]["id"])).returncode == 0
     assert "2 copied" in ended(one)[0]["reason"]
+
+
+def test_a_crash_counts_as_an_attempt(new_slipway, fake, twin, repository):
+    push_image(fake.client(), repository, "v1")
+    fake.rule("GET", "/tags/list", times=50, delay=30, status=503)
+    one = with_mirrors(new_slipway, fake, twin,
+                       upstream={"every": "1d", "images": [item_of(fake, twin, repository)]})
+    for attempt in (1, 2):
+        one.start_work()
+        wait_until(lambda: tasks(one) and tasks(one)[0]["attempt"] == attempt, 20,
+                   f"attempt {attempt} is counted before it ends", every=0.05)
+        one.work.kill()
+        assert tasks(one)[0]["state"] == "queued"
+    # The last one that is allowed ends by a crash, too.
+    one.query("UPDATE task SET attempt = 1000, run_at = 0")
+    one.start_work()
+    found = ended(one, states=("dead",))[0]
+    assert "the process ended before" in found["reason"], found
+    fake.rules()
+    assert one.cli("queue", "cancel", str(found["id"])).returncode == 0
+    assert tasks(one)[0]["state"] == "cancelled"
 
 
 def test_dead_with_the_reason(new_slipway, registry, twin, repository):

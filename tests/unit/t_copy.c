@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/os/fs.h"
 #include "core/registry/copy.h"
 #include "tests/unit/copy_help.h"
 
@@ -340,6 +341,87 @@ static void test_platforms(void **state)
     assert_non_null(shown(&to, &a, children[0].digest));
 }
 
+/* What a copy of some platforms left out is brought by a copy of all, though the tag shows the
+ * digest already. */
+static void test_completed(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    char dir[] = "/tmp/slipway-copy-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct layout *l = layout_open(dir, true, &err);
+    assert_non_null(l);
+    struct endpoint from = at(s, &s->a, NAME);
+    struct endpoint to[] = {at(s, &s->b, NAME), in_layout(l)};
+    struct made children[2];
+    (void)make_two(&from, &a, "one", false, "latest", children);
+    control(&s->b, "config", "{\"check_blobs\":false}");
+    for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+        struct copy c = copy_of(from, "latest", to[i], &a, "latest");
+        c.check_below_same = to[i].registry;
+        *list_push(&a, &c.platforms) = "linux/arm64";
+        copy_well(&c, &a);
+        assert_false(has_blob(&to[i], &a, "layer 1 of one-amd64"));
+        c.platforms.n = 0;
+        copy_well(&c, &a);
+        assert_false(c.same);
+        assert_int_equal(c.blobs_moved, 3);
+        assert_int_equal(c.manifests_put, 1);
+        assert_true(has_blob(&to[i], &a, "layer 1 of one-amd64"));
+        assert_true(has_blob(&to[i], &a, children[0].bytes) || to[i].registry);
+        (void)asked(&a, &s->a);
+        copy_well(&c, &a);
+        assert_true(c.same);
+        assert_int_equal(c.manifests_put + c.blobs, 0);
+        /* What a layout's root says is read there. */
+        if (!to[i].registry)
+            assert_int_equal(times(asked(&a, &s->a), "", ""), 1);
+    }
+    layout_close(l);
+    assert_int_equal(fs_remove_tree(dir, &err), 0);
+}
+
+/* An image that is no index says in its config what it is for. */
+static void test_platform_of_image(void **state)
+{
+    struct scene *s = *state;
+    static const struct {
+        const char *config, *wanted, *says, *note;
+    } rows[] = {
+        {"{\"os\":\"linux\",\"architecture\":\"amd64\"}", "linux/amd64", NULL, NULL},
+        {"{\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":\"v7\"}", "linux/arm", NULL, NULL},
+        {"{\"os\":\"linux\",\"architecture\":\"amd64\"}", "linux/arm64",
+         "has nothing for linux/arm64; it is linux/amd64", NULL},
+        {"{\"os\":\"linux\",\"architecture\":\"arm\",\"variant\":\"v7\"}", "linux/arm/v6",
+         "has nothing for linux/arm/v6; it is linux/arm/v7", NULL},
+        {"{}", "linux/arm64", NULL, "does not say its platform"},
+        {"{\"os\":3,\"architecture\":\"amd64\"}", "linux/arm64", NULL, "does not say"},
+        {"no json", "linux/arm64", NULL, "does not say"},
+    };
+    struct endpoint from = at(s, &s->a, NAME), to = at(s, &s->b, NAME);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a CLEANUP(arena_release) = ARENA_INIT;
+        (void)make_blob(&from, &a, rows[i].config);
+        struct made m = {.type = MANIFEST_OCI};
+        m.bytes = arena_printf(
+            &a, "{\"schemaVersion\":2,\"mediaType\":\"%s\",\"config\":%s,\"layers\":[]}", m.type,
+            make_entry(&a, "application/vnd.oci.image.config.v1+json", rows[i].config, ""));
+        m.digest = digest_of(&a, m.bytes);
+        make_put(&from, &a, &m, "one");
+        struct copy c = copy_of(from, "one", to, &a, arena_printf(&a, "row%zu", i));
+        *list_push(&a, &c.platforms) = rows[i].wanted;
+        copy_now(&c, &a);
+        assert_int_equal(c.failed, rows[i].says != NULL);
+        if (rows[i].says)
+            assert_non_null(strstr(c.err.text, rows[i].says));
+        assert_int_equal(c.notes.n, rows[i].note != NULL);
+        if (rows[i].note)
+            assert_non_null(strstr(c.notes.at[0], rows[i].note));
+        assert_int_equal(shown(&to, &a, c.to_tags.at[0]) == NULL, c.failed);
+    }
+}
+
 static void test_nested(void **state)
 {
     struct scene *s = *state;
@@ -430,6 +512,8 @@ int main(void)
         cmocka_unit_test_setup(test_wrong_sizes, copy_fresh),
         cmocka_unit_test_setup(test_source, copy_fresh),
         cmocka_unit_test_setup(test_platforms, copy_fresh),
+        cmocka_unit_test_setup(test_completed, copy_fresh),
+        cmocka_unit_test_setup(test_platform_of_image, copy_fresh),
         cmocka_unit_test_setup(test_nested, copy_fresh),
         cmocka_unit_test_setup(test_odd_images, copy_fresh),
     };

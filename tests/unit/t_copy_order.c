@@ -262,9 +262,11 @@ static void test_given_up_twice(void **state)
         struct endpoint from = at(s, &s->a, names[i]);
         struct made m = make_one(&from, &a, MANIFEST_OCI, names[i], i ? 3 : 1, "");
         make_put(&from, &a, &m, "latest");
-        copies[i] = copy_of(from, "latest", at(s, &s->b, NAME), &a, "latest");
+        copies[i] = copy_of(from, "latest", at(s, &s->b, NAME), &a, i ? "second" : "first");
         copies[i].no_companions = true;
     }
+    /* Who comes first is no matter of luck. */
+    control(&s->b, "rule", "{\"method\":\"HEAD\",\"path\":\"/manifests/second\",\"delay\":0.5}");
     /* The first lacks the base layer; the second its own next one, and is slow at the last. */
     const char *base = digest_of(&a, "the base layer");
     const char *next = digest_of(&a, "layer 1 of team/two"),

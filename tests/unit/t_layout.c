@@ -400,6 +400,36 @@ static void test_writers(void **state)
     layout_close(l);
 }
 
+/* What writers that are gone have left is removed, what one is writing stays. */
+static void test_leftovers(void **state)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    struct layout_file f;
+    struct stat st;
+    const char *path = in(&a, state, "l"), *text = "a blob";
+    const char *digest = digest_of(&a, text);
+    struct layout *l = make(path);
+    (void)add_manifest(l, &a, MANIFEST, "v1");
+    const char *sha256 = arena_printf(&a, "%s/blobs/sha256", path);
+    write_file(arena_printf(&a, "%s/.abc.0123.slipway-tmp", sha256), "half");
+    write_file(arena_printf(&a, "%s/.index.json.0123.slipway-tmp", path), "half");
+    write_file(arena_printf(&a, "%s/mine.slipway-tmp", path), "no temporary one");
+    assert_int_equal(mkdir(arena_printf(&a, "%s/.dir.slipway-tmp", path), 0755), 0);
+    assert_int_equal(layout_create_blob(l, digest, &f, &err), 0);
+    assert_int_equal(write(f.fd, text, strlen(text)), (ssize_t)strlen(text));
+    /* Who only reads leaves everything. */
+    layout_close(layout_open(path, false, &err));
+    assert_int_equal(stat(arena_printf(&a, "%s/.abc.0123.slipway-tmp", sha256), &st), 0);
+    layout_close(make(path));
+    assert_int_equal(stat(arena_printf(&a, "%s/.abc.0123.slipway-tmp", sha256), &st), -1);
+    assert_int_equal(stat(arena_printf(&a, "%s/.index.json.0123.slipway-tmp", path), &st), -1);
+    assert_int_equal(stat(arena_printf(&a, "%s/mine.slipway-tmp", path), &st), 0);
+    assert_int_equal(layout_keep_blob(&f, &err), 0);
+    assert_true(layout_has(l, digest, (int64_t)strlen(text)));
+    layout_close(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +440,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_index, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_writers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_leftovers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

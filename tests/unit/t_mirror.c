@@ -88,8 +88,8 @@ static const struct {
     {"- {src_repository: 'quay.io/A', src_tag: v1, dest_repository: " REG "/b}\n", "a-z"},
     /* What can be read, but may not be run. */
     {"- {src_repository: other.org/a, src_tag: v1, dest_repository: " REG "/b}\n",
-     "has not configured registry other.org"},
-    {ITEM "src_tag: v1, dest_repository: other.org/b}\n", "has not configured registry other.org"},
+     "add other.org under `registries`"},
+    {ITEM "src_tag: v1, dest_repository: other.org/b}\n", "add other.org under `registries`"},
     {ITEM "src_tag: v1, dest_repository: quay.io/a/b}\n", "source and target are the same"},
     {ITEM "src_tag: change_7_latest, dest_repository: " REG "/b}\n", "is a staged one"},
     {ITEM "src_tag: v1, dest_tag: change_7_x, dest_repository: " REG "/b}\n", "is a staged one"},
@@ -205,6 +205,28 @@ static void test_policy(void **state)
     pattern_free(policy.image_tags.at[0]);
 }
 
+/* ---- one tag, two sources ---------------------------------------------------------------------
+ */
+
+static void test_twins(void **state)
+{
+    (void)state;
+    struct made *m = make(
+        "- {src_repository: quay.io/a, src_tag: v1, dest_repository: " REG "/a}\n"
+        "- {src_repository: quay.io/b, src_tag: v2, dest_tag: v1, dest_repository: " REG "/a}\n"
+        "- {src_repository: quay.io/b, src_tag: v2, dest_repository: " REG "/a}\n"
+        "- {src_repository: quay.io/c, src_tags: ['v*'], dest_repository: " REG "/a}\n"
+        "- {src_repository: quay.io/c, src_tags: ['v*'], dest_repository: " REG "/a}\n",
+        NULL);
+    assert_false(m->good && str_empty(m->said));
+    assert_non_null(strstr(m->said, "list.yaml:2:3: error: " REG "/a:v1: "));
+    assert_non_null(strstr(m->said, "writes the same tag as line 1"));
+    assert_null(strstr(m->said, ":3:3: error"));
+    assert_null(strstr(m->said, ":5:3: error"));
+    assert_int_equal(m->entries.n, 4);
+    unmake(m);
+}
+
 /* ---- tags that are never pruned ---------------------------------------------------------------
  */
 
@@ -239,10 +261,8 @@ static void test_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong),
-        cmocka_unit_test(test_right),
-        cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_wrong), cmocka_unit_test(test_right), cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_twins), cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

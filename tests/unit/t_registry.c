@@ -174,7 +174,7 @@ static void test_basic(void **state)
     assert_true(op.failed && !op.absent);
     assert_int_equal(op.err.kind, ERR_PERM);
     assert_int_equal(op.err.code, 401);
-    assert_non_null(strstr(op.err.text, "refused to pull team/app:v1: 401"));
+    assert_non_null(strstr(op.err.text, "refused to look at team/app:v1: 401"));
     assert_non_null(strstr(op.err.text, "check the credentials"));
     assert_null(strstr(op.err.text, "wrong-password"));
     assert_string_equal(requests(&a, &f->basic, &seen), "HEAD HEAD");

@@ -104,7 +104,16 @@ static void test_anonymous(void **state)
     control(&f->fake, "config", "{\"auth\":\"basic\"}");
     struct registry_op op = head(&c, &a, (struct registry_access){.anonymous = true});
     assert_true(op.failed);
+    assert_non_null(strstr(op.err.text, "not public"));
+    assert_non_null(strstr(op.err.text, "(may_read)"));
+    assert_null(strstr(op.err.text, "configured"));
     assert_null(strstr(raw_log(&a, &f->fake), "Basic "));
+    control(&f->fake, "config", "{\"auth\":\"bearer\",\"anonymous_token\":false}");
+    client_close(&c);
+    client_open(&c, f->fake.host, "ci", PASSWORD);
+    op = head(&c, &a, (struct registry_access){.anonymous = true});
+    assert_true(op.failed);
+    assert_non_null(strstr(op.err.text, "(may_read)"));
     client_close(&c);
 }
 

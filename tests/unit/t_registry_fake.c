@@ -107,7 +107,7 @@ static void test_token_service(void **state)
         {"{\"auth\":\"bearer\"}", NULL, "HEAD token token token", ERR_PERM, "no credentials"},
         {"{\"auth\":\"bearer\",\"anonymous_token\":true}", NULL, "HEAD token HEAD", ERR_NONE, ""},
         {"{\"auth\":\"bearer\",\"grants\":\"push\"}", PASSWORD, "HEAD token HEAD", ERR_PERM,
-         "refused to pull team/app:latest: 401"},
+         "refused to look at team/app:latest: 401"},
         {"{\"auth\":\"bearer\",\"token_body\":\"nonsense\"}", PASSWORD, "HEAD token", ERR_TEMP,
          "usable token"},
         {"{\"auth\":\"bearer\",\"token_body\":\"{\\\"token\\\":\\\"a b\\\"}\"}", PASSWORD,

@@ -327,7 +327,7 @@ static void operators_orders_fit_the_state(void **state)
         const char *allowed; /* retry, hold, reLease, cancel */
     } cases[] = {
         {TASK_QUEUED, "hc"},   {TASK_WAITING, "rhc"},  {TASK_FAILED, "rhc"}, {TASK_DONE, "r"},
-        {TASK_SKIPPED, "r"},   {TASK_SUPERSEDED, "r"}, {TASK_DEAD, "r"},     {TASK_PARTIAL, "r"},
+        {TASK_SKIPPED, "r"},   {TASK_SUPERSEDED, "r"}, {TASK_DEAD, "rc"},    {TASK_PARTIAL, "r"},
         {TASK_CANCELLED, "r"}, {TASK_HELD, "rlc"},
     };
     static const enum task_state to[128] = {

@@ -1,8 +1,10 @@
 """`slipway mirror`, the operator's `mirrors` by the clock, and mirroring as a job."""
 
 import base64
+import contextlib
 import json
 import os
+import sqlite3
 import time
 import types
 
@@ -340,17 +342,20 @@ def test_source_that_fails(new_slipway, fake, twin, repository):
 
 def test_a_crash_counts_as_an_attempt(new_slipway, fake, twin, repository):
     push_image(fake.client(), repository, "v1")
-    fake.rule("GET", "/tags/list", times=50, delay=30, status=503)
+    fake.rule("GET", "/tags/list", times=50, delay=5, status=503)
     one = with_mirrors(new_slipway, fake, twin,
                        upstream={"every": "1d", "images": [item_of(fake, twin, repository)]})
     for attempt in (1, 2):
         one.start_work()
-        wait_until(lambda: tasks(one) and tasks(one)[0]["attempt"] == attempt, 20,
+        wait_until(lambda: one.work_is_up() and tasks(one) and
+                   tasks(one)[0]["attempt"] == attempt, 20,
                    f"attempt {attempt} is counted before it ends", every=0.05)
         one.work.kill()
         assert tasks(one)[0]["state"] == "queued"
     # The last one that is allowed ends by a crash, too.
-    one.query("UPDATE task SET attempt = 1000, run_at = 0")
+    with contextlib.closing(sqlite3.connect(one.db)) as db:
+        db.execute("UPDATE task SET attempt = 1000, run_at = 0")
+        db.commit()
     one.start_work()
     found = ended(one, states=("dead",))[0]
     assert "the process ended before" in found["reason"], found

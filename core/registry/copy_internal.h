@@ -84,6 +84,7 @@ struct image {
     size_t plan_blobs;
     struct registry_op root; /* GET: bytes, digest, media type */
     bool root_there;         /* the target has it by digest */
+    struct strset whole;     /* indexes that were gone through to the end */
     bool look_below;         /* the root is an index that the target may hold in part */
     size_t left_out;         /* children of other platforms */
     size_t stays;            /* layers that may not be copied */

@@ -189,7 +189,8 @@ static int ask_target(struct walk *w, struct arena *a, struct node *nodes, size_
     if (place_all(&w->im->to, a, ops, k))
         return place_failed(ops, k, err);
     for (size_t i = 0; i < k; i++)
-        if (w->im->look_below && walk_is_index(of[i]->d->media_type))
+        if (w->im->look_below && walk_is_index(of[i]->d->media_type) &&
+            !strset_find(&w->im->whole, of[i]->d->digest))
             of[i]->there = !ops[i].absent;
         else
             of[i]->skip = !ops[i].absent;
@@ -261,6 +262,9 @@ static int put_all(struct walk *w, struct arena *a, struct node *nodes, size_t n
             ops[k].ref = ops[k].digest;
             k++;
         }
+    for (size_t i = 0; i < n; i++)
+        if (nodes[i].m.is_index)
+            (void)strset_add(&w->im->whole, &w->im->arena, nodes[i].d->digest);
     w->im->c->manifests_put += k;
     if (w->im->c->dry_run || place_all(&w->im->to, a, ops, k) == 0)
         return 0;

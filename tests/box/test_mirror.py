@@ -429,9 +429,10 @@ def test_tags_are_published_though_the_source_is_down(new_slipway, registry, rep
     staged = registry.push(repository + "/app", "change_1_latest", "new")
     project.staged(1, commit, [(repository + "/app", "change_1_latest", staged)])
     project.merged(1, commit)
-    wait_until(lambda: registry.digest(repository + "/app", "latest") == staged, 20, "published")
     rows = wait_until(lambda: [t for t in project.tasks() if t["state"] == "failed"], 20,
                       "the mirror failed", every=0.05)
+    wait_until(lambda: [t for t in project.tasks() if t["state"] == "done"], 20, "published")
+    assert registry.digest(repository + "/app", "latest") == staged
     assert down.host in rows[0]["reason"], rows
     assert [t["state"] for t in project.tasks() if t["id"] != rows[0]["id"]] == ["done"]
     shown = project.slipway.cli("queue", "show", str(rows[0]["id"])).stdout.decode()

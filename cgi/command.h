@@ -46,13 +46,14 @@ void command_show_help(const struct command *cmd, FILE *out);
  * ends them; -h and --help are everybody's. A flag given twice: the last one counts, but FLAG_LIST
  * collects. Values are never empty.
  */
-enum flag_kind { FLAG_STR, FLAG_BOOL, FLAG_INT, FLAG_LIST };
+enum flag_kind { FLAG_STR, FLAG_BOOL, FLAG_INT, FLAG_TIME, FLAG_LIST };
 
 struct flag {
     const char *name; /* "config" */
     char letter;      /* 'c', or 0 */
     enum flag_kind kind;
-    void *target; /* const char **, bool *, int64_t *, struct flag_values * */
+    void *target; /* const char **, bool *, int64_t *, int64_t * (seconds, more than none), struct
+                     flag_values * */
 };
 
 struct flag_values {

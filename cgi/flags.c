@@ -2,6 +2,8 @@
 
 #include "core/base/str.h"
 
+#define TIME_MOST_S (365 * INT64_C(86400))
+
 /* One pass over argv: `next` reads, `kept` says how many positional arguments were moved. */
 struct parse {
     const struct command *cmd;
@@ -55,6 +57,15 @@ static int store_value(const struct parse *p, const struct flag *flag, const cha
         if (!str_to_i64(value, flag->target))
             return command_usage(p->cmd, "--%s must be a whole number, not \"%s\"", flag->name,
                                  value);
+        return -1;
+    }
+    if (flag->kind == FLAG_TIME) {
+        int64_t *seconds = flag->target;
+        if (!str_to_seconds(value, seconds) || *seconds == 0 || *seconds > TIME_MOST_S)
+            return command_usage(p->cmd,
+                                 "--%s is a time like 90s, 10m, 2h or 14d, 365d at most, not "
+                                 "\"%.80s\"",
+                                 flag->name, value);
         return -1;
     }
     struct flag_values *list = flag->target;

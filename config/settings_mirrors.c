@@ -49,10 +49,10 @@ static void read_items(struct settings_load *l, const struct yml_node *map, cons
 
 void settings_read_mirror(struct settings_load *l, const struct yml_pair *pair)
 {
-    static const char *const keys[] = {"every", "images", "file", "prune", "rate_limit"};
+    static const char *const keys[] = {"every", "images", "file", "prune", "rate_limit", "timeout"};
     const char *name = pair->key->text;
     const struct yml_node *map = pair->value;
-    struct mirror_conf m = {.name = name};
+    struct mirror_conf m = {.name = name, .timeout_s = LIMIT_COPY_S};
     if (!event_project_ok(name) || strchr(name, '/'))
         diag_error(l->diags, pair->key->at,
                    "the name of a mirror list has letters, digits, '.', '-' and '_', not '%.80s'",
@@ -64,6 +64,8 @@ void settings_read_mirror(struct settings_load *l, const struct yml_pair *pair)
         diag_error(l->diags, map->at, "%s is missing", key_path(l, "mirrors", name, "every"));
     (void)read_seconds(l, yml_get(map, "every"), key_path(l, "mirrors", name, "every"),
                        EVERY_LEAST_S, EVERY_MOST_S, &m.every_s);
+    (void)read_seconds(l, yml_get(map, "timeout"), key_path(l, "mirrors", name, "timeout"), 1,
+                       LIMIT_COPY_MOST_S, &m.timeout_s);
     (void)yml_want_bool(yml_get(map, "prune"), key_path(l, "mirrors", name, "prune"), &m.prune,
                         l->diags);
     (void)yml_want_int(yml_get(map, "rate_limit"), key_path(l, "mirrors", name, "rate_limit"), 0,

@@ -36,6 +36,13 @@ static void add_bool(struct strbuf *out, const char *indent, const char *key, bo
     (void)strbuf_addf(out, "%s%s: %s\n", indent, key, value ? "true" : "false");
 }
 
+static void add_seconds(struct strbuf *out, const char *indent, const char *key, int64_t seconds)
+{
+    char text[24];
+    str_seconds(seconds, text);
+    (void)strbuf_addf(out, "%s%s: %s\n", indent, key, text);
+}
+
 /* What is named, masked, and where it comes from: "password: '***'  # file:/etc/...". */
 static void add_secrets(struct strbuf *out, const struct settings *s, const char *map,
                         const char *entry, const char *key)
@@ -194,7 +201,7 @@ static void add_project(struct strbuf *out, const struct policy_project *p)
     (void)strbuf_addf(out, "    wait_for_staged: %" PRId64 "\n", p->wait_for_staged_s);
     add_bool(out, "    ", "sweep", p->sweep);
     if (p->sweep_after_s)
-        (void)strbuf_addf(out, "    sweep_after: %" PRId64 "\n", p->sweep_after_s);
+        add_seconds(out, "    ", "sweep_after", p->sweep_after_s);
     else
         (void)strbuf_addstr(out, "    sweep_after: \"never\"\n");
 }
@@ -220,7 +227,9 @@ static void add_mirrors(struct strbuf *out, const struct mirror_confs *mirrors)
     if (mirrors->n)
         (void)strbuf_addstr(out, "mirrors:\n");
     list_each (const struct mirror_conf, m, mirrors) {
-        (void)strbuf_addf(out, "  \"%s\":\n    every: %" PRId64 "\n", m->name, m->every_s);
+        (void)strbuf_addf(out, "  \"%s\":\n", m->name);
+        add_seconds(out, "    ", "every", m->every_s);
+        add_seconds(out, "    ", "timeout", m->timeout_s);
         add_bool(out, "    ", "prune", m->prune);
         (void)strbuf_addf(out, "    rate_limit: %" PRId64 "\n", m->rate_min);
         (void)strbuf_addstr(out, m->items.n ? "    images:\n" : "    images: []\n");

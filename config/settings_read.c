@@ -32,39 +32,14 @@ bool read_word(struct settings_load *l, const struct yml_node *n, const char *wh
     return false;
 }
 
-struct unit {
-    char letter;
-    int64_t factor;
-};
-
-/* A whole number with one of the units behind it. */
-static bool with_unit(const char *text, const struct unit *units, size_t n, int64_t *out)
-{
-    size_t digits = strspn(text, "0123456789");
-    char number[20];
-    if (!digits || digits >= sizeof number)
-        return false;
-    (void)snprintf(number, sizeof number, "%.*s", (int)digits, text);
-    int64_t value;
-    if (!str_to_i64(number, &value))
-        return false;
-    const char *unit = text + digits;
-    int64_t factor = *unit ? 0 : 1;
-    for (size_t i = 0; i < n; i++)
-        if (unit[0] == units[i].letter && !unit[1])
-            factor = units[i].factor;
-    return factor && !__builtin_mul_overflow(value, factor, out);
-}
-
 bool read_seconds(struct settings_load *l, const struct yml_node *n, const char *what, int64_t min,
                   int64_t max, int64_t *out)
 {
-    static const struct unit units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     const char *text;
     int64_t value;
     if (!yml_want_str(n, what, false, &text, l->diags))
         return false;
-    if (with_unit(text, units, ARRAY_LEN(units), &value) && value >= min && value <= max) {
+    if (str_to_seconds(text, &value) && value >= min && value <= max) {
         *out = value;
         return true;
     }
@@ -77,15 +52,11 @@ bool read_seconds(struct settings_load *l, const struct yml_node *n, const char 
 bool read_bytes(struct settings_load *l, const struct yml_node *n, const char *what, size_t max,
                 size_t *out)
 {
-    static const struct unit units[] = {{'K', 1 << 10}, {'M', 1 << 20}};
     const char *text;
-    int64_t value;
     if (!yml_want_str(n, what, false, &text, l->diags))
         return false;
-    if (with_unit(text, units, ARRAY_LEN(units), &value) && value > 0 && (size_t)value <= max) {
-        *out = (size_t)value;
+    if (str_to_bytes(text, out) && *out > 0 && *out <= max)
         return true;
-    }
     diag_error(l->diags, n->at, "%s must be a size like 512K or 4M, at most %zuM, not '%.40s'",
                what, max >> 20, text);
     return false;

@@ -5,6 +5,7 @@
 #include "cgi/progress.h"
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/os/clock.h"
 
 #include <errno.h>
 
@@ -12,6 +13,7 @@ struct copy_flags {
     struct by_hand_flags by_hand;
     struct flag_values tags, platforms;
     const char *expected, *format;
+    int64_t timeout_s;
     bool no_companions, dry_run, exit_code, quiet;
 };
 
@@ -155,6 +157,8 @@ static int run_copies(const struct by_hand *b, struct copy_list *list, const str
     bool json = str_eq(f->format, "json");
     struct progress *progress = progress_new(stderr, list->n, f->quiet || json);
     struct copy_opts opts = {.watch = progress_watch(progress)};
+    if (f->timeout_s)
+        opts.until = clock_monotonic_ms() + f->timeout_s * 1000;
     if (!f->dry_run && !f->quiet)
         say_unfenced(b, list);
     (void)copy_all(a, list->at, list->n, &opts);
@@ -236,6 +240,7 @@ static int run(int argc, char **argv)
         {"platform", 0, FLAG_LIST, &f.platforms},
         {"expect", 0, FLAG_STR, &f.expected},
         {"no-companions", 0, FLAG_BOOL, &f.no_companions},
+        {"timeout", 0, FLAG_TIME, &f.timeout_s},
         {"dry-run", 'n', FLAG_BOOL, &f.dry_run},
         {"exit-code", 0, FLAG_BOOL, &f.exit_code},
         {"quiet", 'q', FLAG_BOOL, &f.quiet},
@@ -269,6 +274,8 @@ const struct command command_copy = {
         "                           digest stay as they are; may be repeated\n"
         "      --expect DIGEST      fail unless the source shows this digest\n"
         "      --no-companions      leave signatures, attestations and referrers\n"
+        "      --timeout TIME       end after so long, as 90s, 10m or 2h; default: 6h. What is\n"
+        "                           there by then stays, and the next run goes on\n"
         "  -n, --dry-run            look and say what would be copied, write nothing\n"
         "      --exit-code          with --dry-run: end with 3 when something would be copied\n"
         "  -q, --quiet              say nothing but results and failures\n"

@@ -15,7 +15,7 @@
 struct mirror_flags {
     struct by_hand_flags by_hand;
     const char *name, *format;
-    int64_t rate_min;
+    int64_t rate_min, timeout_s;
     bool prune, dry_run, exit_code, quiet;
 };
 
@@ -136,6 +136,7 @@ static int run_list(const struct by_hand *b, const struct mirror_flags *f,
         .may_prune = true,
         .dry_run = f->dry_run,
         .rate_min = f->rate_min,
+        .timeout_s = f->timeout_s,
     };
     mirror_resolve(items, &opts.rules, &entries, &refused);
     diag_format(&refused, &found);
@@ -189,6 +190,7 @@ static int mirror(struct mirror_flags *f, const char *path, struct arena *a)
         items = conf->items;
         f->prune = f->prune || conf->prune;
         f->rate_min = f->rate_min ? f->rate_min : conf->rate_min;
+        f->timeout_s = f->timeout_s ? f->timeout_s : conf->timeout_s;
     }
     code = f->name && !conf ? EXIT_USAGE : run_list(&b, f, &items, a);
     by_hand_release(&b);
@@ -203,6 +205,7 @@ static int run(int argc, char **argv)
         BY_HAND_FLAGS(f.by_hand),
         {"name", 0, FLAG_STR, &f.name},
         {"prune", 0, FLAG_BOOL, &f.prune},
+        {"timeout", 0, FLAG_TIME, &f.timeout_s},
         {"dry-run", 'n', FLAG_BOOL, &f.dry_run},
         {"exit-code", 0, FLAG_BOOL, &f.exit_code},
         {"rate-min", 0, FLAG_INT, &f.rate_min},
@@ -241,6 +244,8 @@ const struct command command_mirror = {
         "      --name NAME          this list of the configuration's `mirrors`\n"
         "      --prune              take tags away at the target that src_tags mean and the\n"
         "                           source no longer has (see --dry-run first)\n"
+        "      --timeout TIME       end after so long, as 90s, 10m or 2h; default: 6h. What is\n"
+        "                           there by then stays, and the next run goes on\n"
         "  -n, --dry-run            look and say what would be done, write nothing\n"
         "      --exit-code          with --dry-run: end with 3 when something would be done\n"
         "      --rate-min N         leave a source alone that says it has fewer requests left\n"

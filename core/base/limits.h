@@ -91,6 +91,8 @@
 /* Copies. A stream holds a GET, a PUT and a ring between them. */
 #define LIMIT_TRIES 6             /* of one request that may be repeated */
 #define LIMIT_PATIENCE_MS 300000  /* for one request, all its waits together */
+#define LIMIT_COPY_S 21600        /* all copies of one run, unless it is said otherwise */
+#define LIMIT_COPY_MOST_S 604800  /* and what may be said */
 #define LIMIT_HOST_TRANSFERS 4    /* blobs of one host at once */
 #define LIMIT_COPY_IMAGES 8       /* images at once */
 #define LIMIT_COPY_LOOKS 16       /* images looked at at once, to see whether there is work */

@@ -81,6 +81,57 @@ bool str_to_i64(const char *s, int64_t *out)
     return true;
 }
 
+struct unit {
+    char letter;
+    int64_t factor;
+};
+
+static const struct unit times[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+static const struct unit sizes[] = {
+    {'K', INT64_C(1) << 10}, {'M', INT64_C(1) << 20}, {'G', INT64_C(1) << 30}};
+
+/* A whole number with one of the units behind it, or none. */
+static bool with_unit(const char *s, const struct unit *units, size_t n, int64_t *out)
+{
+    char digits[20];
+    size_t len = s ? strspn(s, "0123456789") : 0;
+    int64_t value, factor, product;
+    if (len == 0 || len >= sizeof digits)
+        return false;
+    memcpy(digits, s, len);
+    digits[len] = '\0';
+    factor = s[len] ? 0 : 1;
+    for (size_t i = 0; i < n; i++)
+        if (s[len] == units[i].letter && !s[len + 1])
+            factor = units[i].factor;
+    if (!factor || !str_to_i64(digits, &value) || __builtin_mul_overflow(value, factor, &product))
+        return false;
+    *out = product;
+    return true;
+}
+
+bool str_to_seconds(const char *s, int64_t *out)
+{
+    return with_unit(s, times, ARRAY_LEN(times), out);
+}
+
+bool str_to_bytes(const char *s, size_t *out)
+{
+    int64_t value;
+    if (!with_unit(s, sizes, ARRAY_LEN(sizes), &value))
+        return false;
+    *out = (size_t)value;
+    return true;
+}
+
+void str_seconds(int64_t seconds, char out[24])
+{
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(times) && (seconds == 0 || seconds % times[i].factor))
+        i++;
+    (void)snprintf(out, 24, "%lld%c", (long long)(seconds / times[i].factor), times[i].letter);
+}
+
 void str_hex(const void *bytes, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -22,6 +22,13 @@ const char *str_after(const char *s, const char *prefix);
 bool str_to_i64(const char *s, int64_t *out);
 bool str_to_u64(const char *s, uint64_t *out);
 
+/* "90s", "10m", "2h", "14d" or a bare number of seconds, whole and not negative; and the shortest
+ * way to write it so again. */
+bool str_to_seconds(const char *s, int64_t *out);
+void str_seconds(int64_t seconds, char out[24]);
+/* "512K", "4M", "2G" (powers of 1024) or a bare number of bytes. */
+bool str_to_bytes(const char *s, size_t *out);
+
 /* Lower-case hex. Decoding accepts both cases and needs exactly 2 * len digits. */
 void str_hex(const void *bytes, size_t len, char *out /* 2 * len + 1 */);
 bool str_unhex(const char *hex, void *out, size_t len);

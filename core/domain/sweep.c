@@ -137,30 +137,13 @@ bool sweep_superseded(const struct order_key *mine, const struct order_key *appl
 
 bool sweep_parse_age(const char *text, int64_t *seconds)
 {
-    static const struct {
-        char letter;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-    char digits[16];
-    int64_t unit = 0, value;
-    size_t len = strlen(text);
-    if (str_eq(text, "never") || str_eq(text, "0")) {
-        *seconds = 0;
-        return true;
-    }
-    for (size_t i = 0; len && i < ARRAY_LEN(units); i++)
-        if (text[len - 1] == units[i].letter) {
-            unit = units[i].seconds;
-            len--;
-            break;
-        }
-    if (!unit || len == 0 || len >= sizeof digits)
+    int64_t value = 0;
+    bool never = str_eq(text, "never") || str_eq(text, "0");
+    /* A bare number could be meant as days. */
+    if (!never &&
+        (!text[strspn(text, "0123456789")] || !str_to_seconds(text, &value) || value > AGE_MAX))
         return false;
-    memcpy(digits, text, len);
-    digits[len] = '\0';
-    if (!str_to_i64(digits, &value) || value < 0 || value > AGE_MAX / unit)
-        return false;
-    *seconds = value * unit;
+    *seconds = value;
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "core/engine/mirror_make.h"
 #include "core/os/clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 enum { BATCH = 64, BATCH_SPARING = 8 };
@@ -35,6 +36,7 @@ struct mirror_work {
     struct mirror_result *out;
     LIST(struct pick) picks;
     struct copy_list copies;
+    int64_t until;         /* clock_monotonic_ms: the run ends */
     struct str_list asked; /* sources that were asked for their limits */
 };
 
@@ -64,7 +66,7 @@ static struct mirror_row *add_failure(struct mirror_work *w, const char *source,
 
 static bool is_stopped(const struct mirror_work *w)
 {
-    return w->opts->stop && atomic_load(w->opts->stop);
+    return (w->opts->stop && atomic_load(w->opts->stop)) || clock_monotonic_ms() >= w->until;
 }
 
 /* ---- what is to be copied ---------------------------------------------------------------------
@@ -76,7 +78,10 @@ static struct endpoint source_of(const struct mirror_work *w, const struct mirro
         .registry = w->opts->registry,
         .host = e->host,
         .name = e->name,
-        .access = {.read_only = true, .anonymous = e->anonymous, .patient = true},
+        .access = {.read_only = true,
+                   .anonymous = e->anonymous,
+                   .patient = true,
+                   .until = w->until},
     };
 }
 
@@ -120,7 +125,7 @@ static void add_copy(struct mirror_work *w, const struct mirror_entry *e,
         .no_companions = item->no_companions,
         .dry_run = w->opts->dry_run,
     };
-    c->to.access.patient = true;
+    c->to.access = (struct registry_access){.patient = true, .until = w->until};
     *list_push(w->arena, &c->to_tags) = to;
 }
 
@@ -271,7 +276,7 @@ static bool is_owned(struct mirror_work *w, const struct copy *c)
 
 static void copy_batch(struct mirror_work *w, struct copy *copies, size_t n)
 {
-    struct copy_opts opts = {.watch = w->opts->watch, .stop = w->opts->stop};
+    struct copy_opts opts = {.watch = w->opts->watch, .stop = w->opts->stop, .until = w->until};
     struct copy *go = arena_alloc(w->arena, n * sizeof *go);
     struct str_list names = {0};
     size_t left = 0;
@@ -302,7 +307,7 @@ static void prune_tag(struct mirror_work *w, const struct mirror_target *t, cons
                              .host = t->host,
                              .name = t->name,
                              .ref = tag,
-                             .access = {.patient = true}};
+                             .access = {.patient = true, .until = w->until}};
     if (registry_all(w->opts->registry, w->arena, &op, 1) > 0) {
         add_failure(w, NULL, target, &op.err);
         return;
@@ -346,7 +351,7 @@ static void prune_target(struct mirror_work *w, const struct mirror_target *t,
 {
     struct err err = ERR_INIT;
     struct str_list all = {0}, meant = {0};
-    struct registry_access access = {.patient = true};
+    struct registry_access access = {.patient = true, .until = w->until};
     bool absent = false;
     if (registry_tags(w->opts->registry, w->arena, t->host, t->name, &access, &all, &absent, &err) <
         0) {
@@ -391,7 +396,7 @@ static void make_targets(struct mirror_work *w, const struct mirror_entry *e)
     struct err err = ERR_INIT;
     list_each (const struct mirror_target, t, &e->targets)
         if (e->item->visibility && !w->opts->dry_run &&
-            mirror_make(w->opts->registry, w->arena, e->item, t, &err) < 0)
+            mirror_make(w->opts->registry, w->arena, e->item, t, w->until, &err) < 0)
             add_failure(w, NULL, arena_printf(w->arena, "%s/%s", t->host, t->name), &err);
 }
 
@@ -450,27 +455,47 @@ static void prune_all(struct mirror_work *w)
                 prune_target(w, t, pick->select, &pick->tags);
 }
 
+static bool wants_prune(const struct mirror_work *w)
+{
+    list_each (const struct pick, pick, &w->picks)
+        if (pick->select && (pick->entry->item->prune || w->opts->prune))
+            return true;
+    return false;
+}
+
+/* Why the rest of the list is left to the next run. */
+static void add_rest(struct mirror_work *w, int64_t limit_s)
+{
+    struct err err = ERR_INIT;
+    char limit[24];
+    str_seconds(limit_s, limit);
+    if (clock_monotonic_ms() >= w->until)
+        (void)err_set(&err, ERR_TEMP, ETIMEDOUT,
+                      "not done within %s, the time limit (timeout); the next run goes on", limit);
+    else
+        (void)err_set(&err, ERR_TEMP, ECANCELED, "stopped; the next run goes on");
+    add_failure(w, NULL, NULL, &err);
+}
+
 void mirror_run(const struct mirror_opts *opts, const struct mirror_entries *entries,
                 struct arena *a, struct mirror_result *out)
 {
-    struct mirror_work w = {.opts = opts, .arena = a, .out = out};
+    int64_t limit_s = opts->timeout_s ? opts->timeout_s : LIMIT_COPY_S;
+    struct mirror_work w = {
+        .opts = opts, .arena = a, .out = out, .until = clock_monotonic_ms() + limit_s * 1000};
+    size_t most = opts->rate_min > 0 ? BATCH_SPARING : BATCH, planned = 0, begun = 0;
     *out = (struct mirror_result){0};
-    list_each (const struct mirror_entry, e, entries)
-        if (!is_stopped(&w))
-            plan_entry(&w, e);
+    for (; planned < entries->n && !is_stopped(&w); planned++)
+        plan_entry(&w, &entries->at[planned]);
     refuse_twins(&w);
-    size_t most = opts->rate_min > 0 ? BATCH_SPARING : BATCH;
-    for (size_t i = 0; i < w.copies.n && !is_stopped(&w); i += most) {
-        size_t left = w.copies.n - i;
-        copy_batch(&w, &w.copies.at[i], left < most ? left : most);
+    for (; begun < w.copies.n && !is_stopped(&w); begun += most) {
+        size_t left = w.copies.n - begun;
+        copy_batch(&w, &w.copies.at[begun], left < most ? left : most);
     }
-    if (is_stopped(&w)) {
-        struct err err = ERR_INIT;
-        (void)err_set(&err, ERR_TEMP, 0, "stopped; the next run goes on");
-        add_failure(&w, NULL, NULL, &err);
-    } else {
+    if (!is_stopped(&w))
         prune_all(&w);
-    }
+    else if (planned < entries->n || begun < w.copies.n || wants_prune(&w))
+        add_rest(&w, limit_s);
     list_each (const struct pick, pick, &w.picks)
         tagselect_free(pick->select);
 }

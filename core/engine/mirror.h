@@ -14,6 +14,7 @@
 struct mirror_conf {
     const char *name;
     int64_t every_s;
+    int64_t timeout_s; /* of one run; 0: LIMIT_COPY_S */
     struct imagefile_mirrors items;
     bool prune;       /* of every item that has src_tags */
     int64_t rate_min; /* leave a source alone that says it has fewer requests left; 0: never */
@@ -36,6 +37,7 @@ struct mirror_opts {
     int64_t rate_min;
     const struct copy_watch *watch; /* NULL: nobody watches */
     const atomic_bool *stop;        /* NULL */
+    int64_t timeout_s;              /* of the whole run; 0: LIMIT_COPY_S */
 };
 
 enum mirror_state {

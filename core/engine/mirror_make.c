@@ -5,9 +5,9 @@
 #include "core/registry/vendor.h"
 
 int mirror_make(struct registry *r, struct arena *a, const struct imagefile_mirror *item,
-                const struct mirror_target *t, struct err *err)
+                const struct mirror_target *t, int64_t until, struct err *err)
 {
-    const struct registry_access access = {.patient = true};
+    const struct registry_access access = {.patient = true, .until = until};
     struct str_list tags = {0};
     bool absent = false, made = false;
     if (registry_tags(r, a, t->host, t->name, &access, &tags, &absent, err) < 0)

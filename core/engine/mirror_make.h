@@ -8,8 +8,9 @@
 #include "core/domain/mirror.h"
 #include "core/registry/registry.h"
 
-/* Nothing is done to a repository that is there. -1: could not ask, or the registry refused. */
+/* Nothing is done to a repository that is there. -1: could not ask, or the registry refused.
+ * until: as in struct registry_access. */
 int mirror_make(struct registry *r, struct arena *a, const struct imagefile_mirror *item,
-                const struct mirror_target *t, struct err *err);
+                const struct mirror_target *t, int64_t until, struct err *err);
 
 #endif

@@ -88,6 +88,7 @@ struct outcome mirror_timer_run(const struct engine *e, const struct task *t, co
         return (struct outcome){.state = TASK_DEAD, .reason = refused.at[0].text};
     opts.prune = conf->prune;
     opts.rate_min = conf->rate_min;
+    opts.timeout_s = conf->timeout_s;
     mirror_run(&opts, &entries, a, &result);
     return settle(&result, t, a);
 }

@@ -17,9 +17,20 @@ struct tag {
 int image_stopped(const struct image *im, struct err *err)
 {
     const atomic_bool *stop = im->e->opts->stop;
-    if (!stop || !atomic_load(stop))
-        return 0;
-    return err_set(err, ERR_TEMP, ECANCELED, "stopped before it was done");
+    if (stop && atomic_load(stop))
+        return err_set(err, ERR_TEMP, ECANCELED, "stopped before it was done");
+    if (clock_monotonic_ms() >= im->e->until)
+        return err_set(err, ERR_TEMP, ETIMEDOUT, "the time was over before it was done");
+    return 0;
+}
+
+/* What was cut off by the end of the time failed for that reason, whatever it says. */
+static void tell_time(const struct engine *e, struct err *err)
+{
+    if (clock_monotonic_ms() < e->until || err->kind != ERR_TEMP || err->code == ECANCELED)
+        return;
+    (void)err_wrap(err, "not done within the time limit; the next run goes on");
+    err->code = ETIMEDOUT;
 }
 
 void image_note(struct image *im, const char *fmt, ...)
@@ -330,6 +341,7 @@ static void prepare(struct image *im)
     struct copy *c = im->c;
     im->from = c->from;
     im->to = c->to;
+    im->from.access.until = im->to.access.until = im->e->until;
     im->from.access.patient = im->to.access.patient = true;
     im->same_host = c->from.registry && c->from.registry == c->to.registry &&
                     str_caseeq(c->from.host, c->to.host);
@@ -415,8 +427,10 @@ static void *images_main(void *arg)
         if (!im)
             return NULL;
         im->c->failed = copy_one(im, &im->c->err) < 0;
-        if (im->c->failed)
+        if (im->c->failed) {
+            tell_time(e, &im->c->err);
             im->c->same = false;
+        }
         end(im);
     }
 }
@@ -424,7 +438,9 @@ static void *images_main(void *arg)
 static void engine_init(struct engine *e, struct arena *a, struct copy *copies, size_t n,
                         const struct copy_opts *opts)
 {
-    *e = (struct engine){.opts = opts, .n = n, .out = a};
+    *e = (struct engine){.opts = opts, .until = opts->until, .n = n, .out = a};
+    if (!e->until)
+        e->until = clock_monotonic_ms() + LIMIT_COPY_S * INT64_C(1000);
     e->images = xcalloc(n, sizeof *e->images);
     e->last = &e->first;
     (void)pthread_mutex_init(&e->lock, NULL);

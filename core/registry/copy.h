@@ -62,6 +62,9 @@ struct copy_opts {
     size_t images;                  /* at once; 0: LIMIT_COPY_IMAGES */
     const struct copy_watch *watch; /* NULL: nobody watches */
     const atomic_bool *stop;        /* NULL, or becomes true: begin nothing new */
+    int64_t until; /* clock_monotonic_ms: all of them together end then: what is under way is cut
+                      off, uploads are cancelled, and what is not done fails with ERR_TEMP and
+                      ETIMEDOUT. 0: LIMIT_COPY_S from now on */
 };
 
 /*

@@ -40,6 +40,7 @@ struct job;
 
 struct engine {
     const struct copy_opts *opts;
+    int64_t until; /* clock_monotonic_ms */
     size_t n;
     struct image *images;
 
@@ -93,7 +94,8 @@ struct image {
 
 /* Keeps a remark for people, each once. */
 void image_note(struct image *im, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Has the caller asked to begin nothing new? -1: yes, with ERR_TEMP and ECANCELED. */
+/* Has the caller asked to begin nothing new, or is the time over? -1: yes, with ERR_TEMP and
+ * ECANCELED or ETIMEDOUT. */
 int image_stopped(const struct image *im, struct err *err);
 /* What it means that the target did not take one of these manifests; 0 when it took all. */
 int image_refused(const struct image *im, const struct registry_op *ops, size_t n, struct err *err);

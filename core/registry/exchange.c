@@ -7,6 +7,8 @@
 #include "core/registry/auth.h"
 #include "core/registry/pace.h"
 
+#include <errno.h>
+
 /* An impatient request waits for a quiet host no longer than this. */
 enum { SHORT_WAIT_MS = 2000, TRIES_STRANGER = 2 };
 
@@ -137,7 +139,24 @@ static int aim(struct exchange *x, struct arena *a, struct http_call *call, bool
     return 0;
 }
 
-static int make_call(struct registry *r, struct arena *a, struct exchange *x,
+/* The time limit of whatever this is a part of bounds each of its requests. usual_ms: what holds
+ * where the exchange does not say, 0: nothing. */
+static int limit_time(const struct exchange *x, int64_t usual_ms, int64_t *timeout_ms,
+                      struct err *err)
+{
+    int64_t left = x->access.until - clock_monotonic_ms();
+    *timeout_ms = x->timeout_ms ? x->timeout_ms : usual_ms;
+    if (!x->access.until)
+        return 0;
+    if (left <= 0)
+        return err_set(err, ERR_TEMP, ETIMEDOUT, "registry %s was not asked: the time is over",
+                       x->host->conf->host);
+    if (*timeout_ms == 0 || *timeout_ms > left)
+        *timeout_ms = left;
+    return 0;
+}
+
+static int make_call(struct registry *r, struct arena *a, struct exchange *x, int64_t usual_ms,
                      struct http_call *call)
 {
     bool own;
@@ -145,11 +164,11 @@ static int make_call(struct registry *r, struct arena *a, struct exchange *x,
         (struct http_call){.req = {.method = x->method, .body = x->body, .body_len = x->body_len},
                            .source = x->source,
                            .sink = x->sink,
-                           .max_body = x->max_body,
-                           .timeout_ms = x->timeout_ms};
+                           .max_body = x->max_body};
     struct http_headers *headers = &call->req.headers;
     x->sent = x->origin = NULL;
-    if (aim(x, a, call, &own, &x->err) < 0 || (own && auth_header(r, a, x, &x->err) < 0)) {
+    if (limit_time(x, usual_ms, &call->timeout_ms, &x->err) < 0 ||
+        aim(x, a, call, &own, &x->err) < 0 || (own && auth_header(r, a, x, &x->err) < 0)) {
         x->failed = true;
         return -1;
     }
@@ -210,7 +229,7 @@ static size_t send_round(struct registry *r, struct arena *a, struct trip *const
     for (size_t i = 0; i < n; i++) {
         if (trips[i]->x->failed)
             continue;
-        trips[i]->hopeless = make_call(r, a, trips[i]->x, &calls[k]) < 0;
+        trips[i]->hopeless = make_call(r, a, trips[i]->x, LIMIT_REQUEST_MS, &calls[k]) < 0;
         if (!trips[i]->hopeless)
             flown[k++] = trips[i];
     }
@@ -380,7 +399,8 @@ static struct trip *begin(struct arena *a, struct exchange *x, size_t n)
     struct trip *trips = arena_alloc(a, n * sizeof *trips);
     int64_t now = clock_monotonic_ms();
     for (size_t i = 0; i < n; i++)
-        trips[i] = (struct trip){.x = &x[i], .give_up = now + LIMIT_PATIENCE_MS};
+        trips[i] = (struct trip){.x = &x[i],
+                                 .give_up = registry_until(&x[i].access, now + LIMIT_PATIENCE_MS)};
     return trips;
 }
 
@@ -423,7 +443,7 @@ int exchange_prepare(struct registry *r, struct arena *a, struct exchange *x,
             return -1;
     }
     fetch_ahead(r, a, &trip, 1);
-    return x->failed ? -1 : make_call(r, a, x, call);
+    return x->failed ? -1 : make_call(r, a, x, 0, call);
 }
 
 void exchange_note(struct registry *r, struct exchange *x, const struct http_call *call)

@@ -59,6 +59,8 @@ struct registry_access {
                          429, 500, 502, 503, 504 and lost connections, up to LIMIT_TRIES times and
                          LIMIT_PATIENCE_MS in all; else one attempt, which fails with ERR_TEMP while
                          the host has asked to be left alone */
+    int64_t until;    /* clock_monotonic_ms: everything ends then, with ERR_TEMP and ETIMEDOUT at
+                         the latest; 0: no such limit */
 };
 
 /* What a host says of its own limits (RateLimit-Limit, RateLimit-Remaining and their X- forms). */

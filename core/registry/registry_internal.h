@@ -116,7 +116,7 @@ struct exchange {
     const struct http_source *source; /* instead of body: then a 401 is not answered by a second */
     const struct http_sink *sink;     /* attempt, and patience ends with the first byte */
     size_t max_body;
-    int64_t timeout_ms; /* 0: LIMIT_REQUEST_MS */
+    int64_t timeout_ms; /* 0: LIMIT_REQUEST_MS; access.until may make it shorter */
     bool safe; /* may be repeated: GET, HEAD, DELETE and PUT of a manifest are anyway; a mount */
     struct http_resp resp; /* out: any status, a 401 too when signing in did not help */
     const char *sent;      /* out: the Authorization sent last, NULL when there was none */
@@ -125,6 +125,12 @@ struct exchange {
     bool failed;           /* out: no answer, or no way to sign in: err is set */
     struct err err;
 };
+
+/* The earlier one of a time (clock_monotonic_ms) and the end that the access sets. */
+static inline int64_t registry_until(const struct registry_access *access, int64_t ms)
+{
+    return access->until && access->until < ms ? access->until : ms;
+}
 
 /* Sends all at once, signs in where asked and sends those again, once. Keeps the host's pace:
  * nothing is sent while it asked to be left alone, Retry-After and rate limits are noted. */

@@ -46,6 +46,13 @@ struct stream {
 /* --- keeping the download alive ------------------------------------------------------------------
  */
 
+/* Until when a broken download, or a failed attempt, may be tried again. */
+static int64_t patience(const struct stream *s)
+{
+    int64_t until = registry_until(&s->from->access, clock_monotonic_ms() + LIMIT_PATIENCE_MS);
+    return s->to ? registry_until(&s->to->access, until) : until;
+}
+
 /* The download stopped before the end. Waits and asks for the rest, unless the upload ends
  * meanwhile (then there is no new flight). */
 static int resume(struct stream *s, struct err *err)
@@ -55,14 +62,14 @@ static int resume(struct stream *s, struct err *err)
     struct err broken = *err;
     if (received - s->broke_at >= WORTH_A_TRY) {
         s->breaks = s->slow = 0;
-        s->until = clock_monotonic_ms() + LIMIT_PATIENCE_MS;
+        s->until = patience(s);
     }
     s->slow +=
         received - s->broke_at < (int64_t)KIB(16) && clock_monotonic_ms() - s->began >= SLOW_MS;
     s->broke_at = received;
     for (;;) {
         if (++s->breaks >= LIMIT_TRIES || s->slow >= TRIES_SLOW ||
-            clock_monotonic_ms() + pace_quiet_ms(s->down.r, s->down.host) > s->until) {
+            clock_monotonic_ms() + pace_quiet_ms(s->down.r, s->down.host) >= s->until) {
             *err = broken;
             s->spent = true;
             return err_wrap(err, "the download was cut off %d times", s->breaks);
@@ -377,7 +384,7 @@ static int attempt(struct stream *s, const char *mount_from, const struct blob_p
     s->breaks = s->slow = 0;
     s->broke_at = 0;
     s->began = clock_monotonic_ms();
-    s->until = s->began + LIMIT_PATIENCE_MS;
+    s->until = patience(s);
     s->cut = s->spent = false;
     s->up = (struct upload){
         .r = s->to->registry,
@@ -412,7 +419,7 @@ int stream_to_registry(const struct endpoint *from, const struct endpoint *to,
                        const struct blob_progress *progress, bool *mounted, struct err *err)
 {
     struct stream s = {.from = from, .to = to, .blob = blob, .r = to->registry};
-    int64_t until = clock_monotonic_ms() + LIMIT_PATIENCE_MS;
+    int64_t until = patience(&s);
     int rc = -1, slow = 0;
     for (int tries = 1;; tries++) {
         int64_t began = clock_monotonic_ms();
@@ -424,7 +431,7 @@ int stream_to_registry(const struct endpoint *from, const struct endpoint *to,
         log_warn("a blob is tried again", "blob", blob->digest, "reason", err->text, NULL);
         /* One that was not granted will not be. */
         mount_from = NULL;
-        if (s.again == AGAIN_NOW)
+        if (s.again == AGAIN_NOW && clock_monotonic_ms() < until)
             continue;
         int64_t pause = pace_delay_ms(tries);
         if (clock_monotonic_ms() + pause > until || !pace_sleep(s.r, pause))
@@ -441,7 +448,7 @@ static int move_to_file(struct stream *s, const struct layout_file *file,
     s->flow = flow_new(s->r->http, s->blob->digest, s->blob->size, progress, 0);
     flow_to_file(s->flow, file->fd, file->shown);
     set_download(s);
-    s->until = s->began + LIMIT_PATIENCE_MS;
+    s->until = patience(s);
     int rc = download_start(&s->down, err);
     if (rc < 0 && err->kind == ERR_TEMP)
         rc = resume(s, err);

@@ -254,6 +254,7 @@ void upload_cancel(struct upload *u)
     if (!u->url)
         return;
     u->access.patient = false;
+    u->access.until = 0;
     u->x = exchange_of(u, "DELETE");
     u->x.safe = false;
     u->x.timeout_ms = LIMIT_CONNECT_MS; /* a courtesy, and worth no more */

@@ -299,6 +299,32 @@ def test_interrupted_and_run_again(fake, twin, repository, number):
     images.whole(twin.client(), repository, "v1")
 
 
+def test_time_limit(fake, twin, repository):
+    """Ends then, takes its uploads back, keeps what is there; the next run goes on."""
+    pushed = slow(fake, repository)
+    words = ["copy", at(fake, repository), at(twin, repository), "--format", "json",
+             *plain(fake, twin)]
+    mark = twin.mark()
+    began = time.monotonic()
+    ran = run(*words, "--timeout", "3s")
+    assert ran.code == 75 and 2.5 < time.monotonic() - began < 12, ran
+    reason = ran.json["copies"][0]["reason"]
+    assert "not done within the time limit" in reason and "next run goes on" in reason, reason
+    did = twin.count(mark, repository)
+    assert did["DELETE uploads"] == 2, did
+    assert images.tags(twin.client(), repository) == {}
+    fake.rules()
+    again = run(*words, "--timeout", "10m")
+    assert again.code == 0 and 1 <= again.json["copies"][0]["blobs_moved"] <= 3, again
+    assert images.tags(twin.client(), repository) == {"v1": pushed}
+
+
+@pytest.mark.parametrize("time_limit", ["0", "0s", "-1s", "1.5h", "1w", "h", "366d", "9" * 30])
+def test_wrong_time_limits(time_limit):
+    ran = run("copy", "--timeout", time_limit, "a.example/b:c", "d.example/e:f")
+    assert ran.code == 2 and "--timeout is a time like 90s, 10m" in ran.err, ran
+
+
 # --- hostile and absent sources -----------------------------------------------------------------
 
 def test_wrong_bytes_from_the_source(fake, twin, repository):

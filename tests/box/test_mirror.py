@@ -280,6 +280,8 @@ def test_by_name(new_slipway, registry, twin, repository, tmp_path):
     ({"images": []}, "every is missing"),
     ({"every": "1h", "images": [], "file": "x"}, "not both"),
     ({"every": "6", "images": []}, "a time like"),
+    ({"every": "1h", "timeout": "0s", "images": []}, "mirrors.m.timeout must be a time like"),
+    ({"every": "1h", "timeout": "8d", "images": []}, "mirrors.m.timeout must be a time like"),
     ({"every": "1h", "file": "/no/such.yaml"}, "/no/such.yaml"),
     ({"every": "1h", "imagse": []}, "did you mean 'images'"),
     ({"every": "1h", "images": [], "rate_limit": -1}, "rate_limit"),
@@ -322,6 +324,25 @@ def test_by_the_clock(new_slipway, registry, twin, repository):
     one.start_work()
     ended(one, 2)
     assert sorted(images.tags(twin.client(), repository)) == ["v1", "v2"]
+
+
+def test_time_limit(new_slipway, fake, twin, repository):
+    """What was copied by then stays, the rest is done by the next run."""
+    slow = push_image(fake.client(), repository, "v2", layers=(b"two" * 9999,))
+    push_image(fake.client(), repository, "v1")
+    fake.rule("GET", f"/blobs/{list(slow.blobs)[-1]}", times=9, mangle={"stall": 20})
+    one = with_mirrors(new_slipway, fake, twin,
+                       m={"every": "1d", "timeout": "3s",
+                          "images": [item_of(fake, twin, repository)]})
+    assert b"timeout: 3s" in one.cli("check").stdout
+    one.start_work()
+    found = ended(one, states=("failed",))
+    assert "1 copied, 1 failed" in found[0]["reason"], found
+    assert "not done within the time limit" in found[0]["reason"], found
+    assert list(images.tags(twin.client(), repository)) == ["v1"]
+    fake.rules()
+    ran = one.cli("mirror", "--name", "m", "--timeout", "1m")
+    assert ran.returncode == 0 and ran.stdout == b"1 same, 1 copied\n", ran
 
 
 def test_source_that_fails(new_slipway, fake, twin, repository):

@@ -74,6 +74,43 @@ static void reads_numbers(void **state)
     assert_false(str_to_u64("-1", &u));
 }
 
+static void reads_times_and_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t seconds; /* -1: refused */
+        int64_t bytes;
+    } cases[] = {
+        {"0", 0, 0},          {"90s", 90, -1},      {"10m", 600, -1},
+        {"2h", 7200, -1},     {"14d", 1209600, -1}, {"77", 77, 77},
+        {"512K", -1, 524288}, {"4M", -1, 4194304},  {"2G", -1, INT64_C(2147483648)},
+        {"", -1, -1},         {"s", -1, -1},        {"-1s", -1, -1},
+        {"1.5h", -1, -1},     {"1hh", -1, -1},      {"1 h", -1, -1},
+        {"1h30m", -1, -1},    {NULL, -1, -1},       {"9223372036854775807d", -1, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int64_t seconds = -1;
+        size_t bytes = 0;
+        bool good = str_to_seconds(cases[i].text, &seconds);
+        assert_int_equal(good, cases[i].seconds >= 0);
+        assert_int_equal(seconds, cases[i].seconds);
+        good = str_to_bytes(cases[i].text, &bytes);
+        assert_int_equal(good, cases[i].bytes >= 0);
+        assert_int_equal(bytes, cases[i].bytes < 0 ? 0 : cases[i].bytes);
+    }
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } shown[] = {{0, "0s"},    {59, "59s"},   {60, "1m"},       {90, "90s"},
+                 {3600, "1h"}, {5400, "90m"}, {1209600, "14d"}, {90000, "25h"}};
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        char out[24];
+        str_seconds(shown[i].seconds, out);
+        assert_string_equal(out, shown[i].text);
+    }
+}
+
 static void knows_control_characters(void **state)
 {
     (void)state;
@@ -291,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compares),
         cmocka_unit_test(reads_numbers),
+        cmocka_unit_test(reads_times_and_sizes),
         cmocka_unit_test(knows_control_characters),
         cmocka_unit_test(converts_hex),
         cmocka_unit_test(encodes_urls),

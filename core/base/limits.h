@@ -69,7 +69,13 @@
 #define LIMIT_SEMVER_COMPARATORS 200        /* of one range */
 #define LIMIT_LAYOUT_PATH 4000              /* of a directory */
 #define LIMIT_TOKEN KIB(64)
-#define LIMIT_RESPONSE MIB(4) /* a forge's answer */
+#define LIMIT_RESPONSE MIB(4)    /* a forge's answer */
+#define LIMIT_REPORT_S 86400     /* a report that the forge does not take is tried for so long */
+#define LIMIT_REPORT_MS 15000    /* one request of a report */
+#define LIMIT_REPORT_BODY KIB(4) /* longer ones are cut at their beginning */
+#define LIMIT_REPORT_SUMMARY 500 /* bytes of its one line */
+#define LIMIT_GITHUB_DESCRIPTION 140 /* characters of a commit status */
+#define LIMIT_GERRIT_MESSAGE KIB(16) /* of a review */
 #define LIMIT_ERROR_BODY KIB(8)
 #define LIMIT_HTTP_HEADERS KIB(64)
 #define LIMIT_CHALLENGES 16     /* in one answer */
@@ -125,6 +131,30 @@
 #define LIMIT_GIT_MS 120000
 #define LIMIT_GIT_PATH 1024   /* of a file inside a repository */
 #define LIMIT_GIT_FETCHES 200 /* into one cache, each a pack; then it is tidied */
+
+/* Builds. */
+#define LIMIT_BUILD_S 3600 /* one job, all its images */
+#define LIMIT_BUILD_MOST_S 86400
+#define LIMIT_BUILD_DISK (INT64_C(20) << 30) /* the throw-away store of a job */
+#define LIMIT_BUILD_LOG MIB(16)
+#define LIMIT_BUILD_TAIL KIB(4) /* of the log, in reports and reasons */
+#define LIMIT_BUILD_SPEC MIB(4)
+#define LIMIT_BUILD_TEXT KIB(64) /* one argument, label or path of it; Linux takes 128 KiB */
+#define LIMIT_BUILD_PULL MIB(1)  /* an auth.json */
+#define LIMIT_CONTAINERFILE MIB(4)
+#define LIMIT_BUILD_GRACE_S 60     /* a job that has not ended so long after its time is ended */
+#define LIMIT_BUILD_TALK_MS 30000  /* the other side has to say or take something */
+#define LIMIT_BUILD_CLEAN_MS 30000 /* a stopped build tidies up; then it is killed */
+#define LIMIT_BUILD_IMAGES 200
+#define LIMIT_BUILD_PLATFORMS 20 /* of one image */
+#define LIMIT_CHECKOUT (INT64_C(4) << 30)
+#define LIMIT_CHECKOUT_MS 900000    /* one fetch, or writing one tree */
+#define LIMIT_CHECKOUT_LIST MIB(16) /* the sizes of its files, as text: some two million */
+#define LIMIT_CHECKOUT_DEPTH 200    /* folders in folders */
+#define LIMIT_SUBMODULES 100        /* of one checkout, all together */
+#define LIMIT_SUBMODULES_DEPTH 5    /* submodules in submodules */
+#define LIMIT_ZUUL_QUERY KIB(4)     /* promote_container_image_query */
+#define LIMIT_ZUUL_ARTIFACTS 2000   /* images of one build that Zuul tells of */
 
 /* The store. */
 #define LIMIT_COMMIT_GROUP 128    /* operations that share one commit */

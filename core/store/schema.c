@@ -167,7 +167,41 @@ static const char schema_1[] =
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX staged_image_tag ON staged_image (repository, tag);";
 
-static const char *const migrations[] = {schema_1};
+static const char schema_2[] =
+    /* A tag that an operator pinned: nothing moves it until it is released. */
+    "ALTER TABLE target ADD COLUMN held TEXT;"
+    /* The task that moved it last; and the rollback that it shows, until something newer does. */
+    "ALTER TABLE target ADD COLUMN moved_by INTEGER;"
+    "ALTER TABLE target ADD COLUMN rolled_back INTEGER;"
+    "UPDATE target SET moved_by = last.task FROM"
+    " (SELECT registry, name, tag, new_digest, max(task) AS task FROM step WHERE state = 'done'"
+    "  GROUP BY registry, name, tag, new_digest) AS last"
+    " WHERE target.registry = last.registry AND target.name = last.name"
+    " AND target.tag = last.tag AND target.applied = last.new_digest;"
+    /* A rollback moves a tag and leaves the order where it is. */
+    "ALTER TABLE step ADD COLUMN keeps_order INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX task_superseded ON task (superseded_by) WHERE state = 'superseded';"
+    "CREATE TABLE report ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  forge TEXT NOT NULL,"
+    "  project TEXT NOT NULL,"
+    "  change TEXT,"
+    "  patchset TEXT,"
+    "  commit_id TEXT NOT NULL,"
+    "  context TEXT NOT NULL," /* "slipway/check" */
+    "  state TEXT NOT NULL CHECK (state IN ('pending', 'success', 'failure')),"
+    "  summary TEXT NOT NULL,"
+    "  body TEXT,"
+    "  task INTEGER,"
+    "  made_at INTEGER NOT NULL,"
+    "  run_at INTEGER NOT NULL,"
+    "  attempt INTEGER NOT NULL,"
+    "  reason TEXT,"
+    "  UNIQUE (forge, project, commit_id, context)"
+    ") STRICT;"
+    "CREATE INDEX report_run_at ON report (run_at);";
+
+static const char *const migrations[] = {schema_1, schema_2};
 
 int schema_version(void)
 {

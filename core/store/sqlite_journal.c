@@ -65,7 +65,8 @@ static int begin_check_target(struct sql *db, int64_t task, const struct step *s
 {
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
-                  "SELECT applied, order_project, order_commit, order_at, order_seq, locked_by"
+                  "SELECT applied, order_project, order_commit, order_at, order_seq, locked_by,"
+                  " held"
                   " FROM target WHERE registry = ?1 AND name = ?2 AND tag = ?3",
                   SQL_ARGS(sql_text(step->registry), sql_text(step->name), sql_text(step->tag)), &q,
                   err))
@@ -74,11 +75,15 @@ static int begin_check_target(struct sql *db, int64_t task, const struct step *s
     if (rc < 0)
         return -1;
     int64_t locked_by = rc ? sql_col_int(q, 5) : 0;
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    const char *held = rc ? sql_col_text(q, 6, &a) : NULL;
     if (locked_by == task)
         return err_set(err, ERR_BUG, EEXIST, "a journal names one tag twice");
     if (locked_by)
         return err_set(err, ERR_TEMP, EBUSY, "task %lld is publishing this tag",
                        (long long)locked_by);
+    if (held)
+        return err_set(err, ERR_PERM, EPERM, "it is pinned: %s", held);
     bool same = rc ? row_is(q, expected) : !expected->applied && !expected->order.project;
     if (!same)
         return err_set(err, ERR_TEMP, EAGAIN, "another event has moved this tag meanwhile");
@@ -105,14 +110,14 @@ static int begin_step(struct sql *db, int64_t task, size_t at, const struct step
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
     return sql_run(db,
                    "INSERT INTO step (task, at, registry, name, tag, staged_tag, new_digest,"
-                   " new_type, former_digest, former_type, state, note)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                   " new_type, former_digest, former_type, state, note, keeps_order)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                    SQL_ARGS(sql_int(task), sql_int((int64_t)at), sql_text(step->registry),
                             sql_text(step->name), sql_text(step->tag), sql_text(step->staged_tag),
                             sql_text(step->new_digest), sql_text(step->new_type),
                             sql_text(step->former_digest), sql_text(step->former_type),
                             sql_text(step_state_name(step->state)),
-                            sql_text(store_text(&a, step->note))),
+                            sql_text(store_text(&a, step->note)), sql_int(step->keeps_order)),
                    err);
 }
 
@@ -243,21 +248,41 @@ static int end_steps(struct sql *db, const struct end *c, struct err *err)
     return 0;
 }
 
+/* A tag that went back keeps its place in the order: only what is strictly newer moves it on. */
+static int end_rolled_back(struct sql *db, const struct end *c, const struct step *step,
+                           struct err *err)
+{
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    return sql_run(db,
+                   "UPDATE target SET locked_by = NULL, applied = ?5, rolled_back = ?1,"
+                   " moved_by = CASE WHEN ?6 THEN ?1 ELSE moved_by END, held = coalesce(?7, held)"
+                   " WHERE registry = ?2 AND name = ?3 AND tag = ?4 AND locked_by = ?1",
+                   SQL_ARGS(sql_int(c->t->id), sql_text(step->registry), sql_text(step->name),
+                            sql_text(step->tag), sql_text(step->new_digest),
+                            sql_int(step->state == STEP_DONE),
+                            sql_text(store_text(&a, step->hold))),
+                   err);
+}
+
 /* What the target shows now. A restored tag keeps the place in the order that it had. */
 static int end_target(struct sql *db, const struct end *c, const struct step *step, struct err *err)
 {
     const struct order_key *k = &c->t->order;
     struct sql_value id = sql_int(c->t->id), registry = sql_text(step->registry),
                      name = sql_text(step->name), tag = sql_text(step->tag);
+    bool live = step->state == STEP_DONE || step->state == STEP_SAME;
     int rc;
-    if (step->state == STEP_DONE || step->state == STEP_SAME)
+    if (live && step->keeps_order)
+        rc = end_rolled_back(db, c, step, err);
+    else if (live)
         rc = sql_run(db,
                      "UPDATE target SET locked_by = NULL, applied = ?5, order_project = ?6,"
-                     " order_commit = ?7, order_at = ?8, order_seq = ?9"
+                     " order_commit = ?7, order_at = ?8, order_seq = ?9, rolled_back = NULL,"
+                     " moved_by = CASE WHEN ?10 THEN ?1 ELSE moved_by END"
                      " WHERE registry = ?2 AND name = ?3 AND tag = ?4 AND locked_by = ?1",
                      SQL_ARGS(id, registry, name, tag, sql_text(step->new_digest),
                               sql_text(k->project), sql_text(k->commit), sql_int(k->happened_at),
-                              sql_int(k->seq)),
+                              sql_int(k->seq), sql_int(step->state == STEP_DONE)),
                      err);
     else
         rc = sql_run(db,
@@ -353,7 +378,8 @@ static int end_op(struct sql *db, void *ctx, struct err *err)
     const struct end *c = ctx;
     if (end_task(db, c, err) || end_steps(db, c, err))
         return -1;
-    if (end_closes(c) && (end_targets(db, c, err) || end_staged(db, c, err)))
+    if (end_closes(c) && (end_targets(db, c, err) || end_staged(db, c, err) ||
+                          task_requeue_superseded(db, c->t->id, c->t->state, err)))
         return -1;
     for (size_t i = 0; c->cleanups && i < c->cleanups->n; i++)
         if (cleanup_put(db, &c->cleanups->at[i], c->t->id, err))

@@ -64,6 +64,7 @@ struct put {
     const struct event *e;
     int64_t delivery;
     int64_t now;
+    bool in_process; /* no delivery said it, so none is settled */
 };
 
 /* Is what the row records newer than this event? Numbered patchsets tell, then the time of the run
@@ -182,13 +183,20 @@ static int put_op(struct sql *db, void *ctx, struct err *err)
     if (!older && (put_check_owner(db, c->e, err) || put_row(db, c, &id, err) ||
                    put_images(db, id, &c->e->images, err) || put_wake_tasks(db, c, err)))
         return -1;
-    return put_settle(db, c, older, err);
+    return c->in_process ? 0 : put_settle(db, c, older, err);
 }
 
 int store_staged_put(struct store *s, const struct event *e, int64_t delivery, int64_t now_ms,
                      struct err *err)
 {
     struct put c = {.e = e, .delivery = delivery, .now = now_ms};
+    return commit_write(&s->commit, put_op, &c, err);
+}
+
+int store_staged_record(struct store *s, const struct event *e, int64_t seq, int64_t now_ms,
+                        struct err *err)
+{
+    struct put c = {.e = e, .delivery = seq, .now = now_ms, .in_process = true};
     return commit_write(&s->commit, put_op, &c, err);
 }
 

@@ -15,7 +15,8 @@ static int target_read(struct sql *db, struct target *t, struct arena *a, struct
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
                   "SELECT desired, applied, order_project, order_commit, order_at, order_seq,"
-                  " fence, locked_by FROM target WHERE registry = ?1 AND name = ?2 AND tag = ?3",
+                  " fence, locked_by, held, moved_by, rolled_back FROM target WHERE registry = ?1 "
+                  "AND name = ?2 AND tag = ?3",
                   SQL_ARGS(sql_text(t->registry), sql_text(t->name), sql_text(t->tag)), &q, err))
         return -1;
     int rc = sql_step(q, err);
@@ -30,6 +31,9 @@ static int target_read(struct sql *db, struct target *t, struct arena *a, struct
     t->order.seq = sql_col_int(q, 5);
     t->fence = sql_col_int(q, 6);
     t->locked_by = sql_col_int(q, 7);
+    t->held = sql_col_text(q, 8, a);
+    t->moved_by = sql_col_int(q, 9);
+    t->rolled_back = sql_col_int(q, 10);
     return 0;
 }
 
@@ -47,6 +51,39 @@ int store_targets_get(struct store *s, struct target *targets, size_t n, struct 
 {
     struct targets c = {.at = targets, .n = n, .a = a};
     return commit_read(&s->commit, targets_op, &c, err);
+}
+
+struct hold {
+    const char *registry;
+    const char *name;
+    const char *tag;
+    const char *why; /* NULL: let go */
+    bool done;
+};
+
+static int hold_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct hold *c = ctx;
+    if (sql_run(
+            db,
+            "UPDATE target SET held = ?4 WHERE registry = ?1 AND name = ?2 AND tag = ?3"
+            " AND (?4 IS NOT NULL OR held IS NOT NULL)",
+            SQL_ARGS(sql_text(c->registry), sql_text(c->name), sql_text(c->tag), sql_text(c->why)),
+            err))
+        return -1;
+    c->done = sql_changes(db) == 1;
+    return 0;
+}
+
+int store_target_hold(struct store *s, const char *registry, const char *name, const char *tag,
+                      const char *why, bool *done, struct err *err)
+{
+    CLEANUP(arena_release) struct arena a = ARENA_INIT;
+    struct hold c = {.registry = registry, .name = name, .tag = tag, .why = store_text(&a, why)};
+    if (commit_write(&s->commit, hold_op, &c, err))
+        return -1;
+    *done = c.done;
+    return 0;
 }
 
 /* ---- steps ---- */
@@ -67,7 +104,7 @@ static enum step_state step_state_from_row(struct sql_stmt *q, int column)
 
 #define STEP_COLUMNS                                                                               \
     "step.registry, step.name, step.tag, step.staged_tag, step.new_digest, step.new_type,"         \
-    " step.former_digest, step.former_type, step.state, step.note"
+    " step.former_digest, step.former_type, step.state, step.note, step.keeps_order"
 
 static int steps_rows(struct sql_stmt *q, struct arena *a, struct step_list *out, struct err *err)
 {
@@ -84,6 +121,7 @@ static int steps_rows(struct sql_stmt *q, struct arena *a, struct step_list *out
             .former_type = sql_col_text(q, 7, a),
             .state = step_state_from_row(q, 8),
             .note = sql_col_text(q, 9, a),
+            .keeps_order = sql_col_bool(q, 10),
         };
     return rc;
 }

@@ -150,6 +150,23 @@ int store_tasks_enqueue(struct store *s, int64_t delivery, struct task *tasks, s
     return 0;
 }
 
+/* ---- superseded ---- */
+
+int task_requeue_superseded(struct sql *db, int64_t id, enum task_state state, struct err *err)
+{
+    char reason[128];
+    if (state != TASK_DEAD && state != TASK_PARTIAL && state != TASK_SKIPPED &&
+        state != TASK_CANCELLED)
+        return 0;
+    (void)snprintf(reason, sizeof reason, "task %lld, which superseded it, ended as %s",
+                   (long long)id, task_state_name(state));
+    return sql_run(db,
+                   "UPDATE task INDEXED BY task_superseded SET state = 'queued', attempt = 0,"
+                   " run_at = ?2, updated_at = ?2, reason = ?3, superseded_by = NULL,"
+                   " fence = fence + 1 WHERE superseded_by = ?1 AND state = 'superseded'",
+                   SQL_ARGS(sql_int(id), sql_int(clock_now_ms()), sql_text(reason)), err);
+}
+
 /* ---- settle ---- */
 
 struct settle {
@@ -173,7 +190,9 @@ static int settle_op(struct sql *db, void *ctx, struct err *err)
                 err))
         return -1;
     c->place = (struct task_place){.id = t->id, .fence = t->fence};
-    return store_check_fence(db, t->id, err);
+    if (store_check_fence(db, t->id, err))
+        return -1;
+    return task_requeue_superseded(db, t->id, t->state, err);
 }
 
 int store_task_settle(struct store *s, struct task *t, bool *repeat, struct err *err)
@@ -198,6 +217,7 @@ struct order_of {
     const char *sql; /* ?1 id, ?2 now, ?3 reason */
     int64_t id;
     const char *reason;
+    enum task_state becomes;
     bool done;
 };
 
@@ -208,15 +228,16 @@ static int order_op(struct sql *db, void *ctx, struct err *err)
                 err))
         return -1;
     c->done = sql_changes(db) == 1;
-    return 0;
+    return c->done ? task_requeue_superseded(db, c->id, c->becomes, err) : 0;
 }
 
 /* The fence rises, so that a worker that looks at the task right now cannot undo the order. */
-static int task_order(struct store *s, const char *sql, int64_t id, const char *reason, bool *done,
-                      struct err *err)
+static int task_order(struct store *s, const char *sql, int64_t id, enum task_state becomes,
+                      const char *reason, bool *done, struct err *err)
 {
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
-    struct order_of c = {.sql = sql, .id = id, .reason = store_text(&a, reason)};
+    struct order_of c = {
+        .sql = sql, .id = id, .becomes = becomes, .reason = store_text(&a, reason)};
     if (commit_write(&s->commit, order_op, &c, err))
         return -1;
     *done = c.done;
@@ -229,7 +250,7 @@ int store_task_retry(struct store *s, int64_t id, bool *done, struct err *err)
                       "UPDATE task SET state = 'queued', attempt = 0, run_at = ?2,"
                       " updated_at = ?2, reason = ?3, superseded_by = NULL, fence = fence + 1"
                       " WHERE id = ?1 AND state NOT IN ('queued', 'running', 'undoing')",
-                      id, NULL, done, err);
+                      id, TASK_QUEUED, NULL, done, err);
 }
 
 int store_task_hold(struct store *s, int64_t id, const char *reason, bool *done, struct err *err)
@@ -238,7 +259,7 @@ int store_task_hold(struct store *s, int64_t id, const char *reason, bool *done,
                       "UPDATE task SET state = 'held', updated_at = ?2, reason = ?3,"
                       " fence = fence + 1"
                       " WHERE id = ?1 AND state IN ('queued', 'waiting', 'failed')",
-                      id, reason ? reason : "held by an operator", done, err);
+                      id, TASK_HELD, reason ? reason : "held by an operator", done, err);
 }
 
 int store_task_release(struct store *s, int64_t id, bool *done, struct err *err)
@@ -246,7 +267,7 @@ int store_task_release(struct store *s, int64_t id, bool *done, struct err *err)
     return task_order(s,
                       "UPDATE task SET state = 'queued', run_at = ?2, updated_at = ?2,"
                       " reason = ?3, fence = fence + 1 WHERE id = ?1 AND state = 'held'",
-                      id, NULL, done, err);
+                      id, TASK_QUEUED, NULL, done, err);
 }
 
 int store_task_cancel(struct store *s, int64_t id, const char *reason, bool *done, struct err *err)
@@ -255,7 +276,7 @@ int store_task_cancel(struct store *s, int64_t id, const char *reason, bool *don
                       "UPDATE task SET state = 'cancelled', updated_at = ?2, reason = ?3,"
                       " fence = fence + 1 WHERE id = ?1 AND open = 0"
                       " AND state IN ('queued', 'waiting', 'failed', 'held', 'dead')",
-                      id, reason ? reason : "cancelled by an operator", done, err);
+                      id, TASK_CANCELLED, reason ? reason : "cancelled by an operator", done, err);
 }
 
 /* ---- a ref was deleted ---- */

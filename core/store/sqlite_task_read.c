@@ -50,6 +50,7 @@ struct read {
     size_t max;
     enum task_state state;
     const char *project;
+    const char *lane;
     struct arena *a;
     struct task_list *out;
     struct task *one;
@@ -105,6 +106,27 @@ int store_tasks_next_due(struct store *s, int64_t *at_ms, struct err *err)
         return -1;
     *at_ms = c.at;
     return 0;
+}
+
+static int newer_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct read *c = ctx;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT " TASK_COLUMNS " FROM task INDEXED BY task_ready WHERE " READY
+                  " AND task.id > ?1 AND task.lane = ?2 ORDER BY task.id DESC LIMIT ?3",
+                  SQL_ARGS(sql_int(c->key), sql_text(c->lane), sql_int(store_page(c->max))), &q,
+                  err))
+        return -1;
+    return read_rows(q, c, err);
+}
+
+int store_lane_newer(struct store *s, const char *lane, int64_t id, size_t max, struct arena *a,
+                     struct task_list *out, struct err *err)
+{
+    *out = (struct task_list){0};
+    struct read c = {.key = id, .max = max, .lane = lane, .a = a, .out = out};
+    return commit_read(&s->commit, newer_op, &c, err);
 }
 
 static int open_op(struct sql *db, void *ctx, struct err *err)

@@ -230,6 +230,9 @@ struct step {
     const char *former_type;
     enum step_state state;
     const char *note; /* for people, NULL */
+    bool keeps_order; /* a rollback: the target's order key stays as it is */
+    const char *hold; /* store_journal_end only: pins the target (why) once it is done, in the same
+                         commit; never read back */
 };
 
 struct step_list {
@@ -260,7 +263,11 @@ struct target {
     const char *applied;    /* digest, NULL: never */
     struct order_key order; /* of what is applied */
     int64_t fence;
-    int64_t locked_by; /* task id, 0: free */
+    int64_t locked_by;   /* task id, 0: free */
+    const char *held;    /* why an operator pinned it; NULL: nobody did */
+    int64_t moved_by;    /* the task that moved it last, 0: none */
+    int64_t rolled_back; /* the rollback whose digest it still shows, 0: none. What has the same
+                            place in the order as the target is no news then */
 };
 
 struct target_list {
@@ -273,6 +280,11 @@ struct target_list {
  * comes back with applied NULL and order.project NULL. */
 int store_targets_get(struct store *s, struct target *targets, size_t n, struct arena *a,
                       struct err *err);
+
+/* Pins a tag (why), or lets it go (NULL). *done false: there is no such target, or (letting go) it
+ * was not pinned. store_journal_begin refuses steps of pinned targets (ERR_PERM, code EPERM). */
+int store_target_hold(struct store *s, const char *registry, const char *name, const char *tag,
+                      const char *why, bool *done, struct err *err);
 
 /*
  * The commit before the flip: inserts the task when its id is 0 (settling its delivery), or claims
@@ -363,6 +375,9 @@ struct staged {
  */
 int store_staged_put(struct store *s, const struct event *e, int64_t delivery, int64_t now_ms,
                      struct err *err);
+/* The same for what this process staged itself; seq: how new it is (its task's delivery). */
+int store_staged_record(struct store *s, const struct event *e, int64_t seq, int64_t now_ms,
+                        struct err *err);
 /* The row of a change; *found false when there is none. */
 int store_staged_get(struct store *s, const char *forge, const char *project, const char *change,
                      struct arena *a, struct staged *out, bool *found, struct err *err);
@@ -391,6 +406,51 @@ struct staged_tag_list {
  * several rows, or none. */
 int store_staged_tags(struct store *s, const char *repository, const struct str_list *tags,
                       struct arena *a, struct staged_tag_list *out, struct err *err);
+
+/* ---- reports ---- */
+
+struct report_row {
+    int64_t id;
+    const char *forge;
+    const char *project;
+    const char *change;   /* NULL */
+    const char *patchset; /* NULL */
+    const char *commit;
+    const char *context;
+    const char *state; /* "pending", "success", "failure" */
+    const char *summary;
+    const char *body; /* NULL */
+    int64_t task;
+    int64_t made_at; /* it is given up a while after this */
+    int64_t run_at;
+    int attempt;
+    const char *reason; /* of the last failure, NULL */
+};
+
+struct report_rows {
+    struct report_row *at;
+    size_t n;
+    size_t cap;
+};
+
+/* Keeps it, in the place of one for the same forge, project, commit and context that was not sent
+ * yet: that one's id is gone then, and the new one has another. */
+int store_report_put(struct store *s, const struct report_row *r, struct err *err);
+/* Those with run_at <= now, oldest first; *next: when the first of the others is due (INT64_MAX:
+ * none). */
+int store_reports_due(struct store *s, int64_t now_ms, size_t max, struct arena *a,
+                      struct report_rows *out, int64_t *next, struct err *err);
+/* Sent or given up (done): forgotten, unless it was replaced meanwhile; else kept with its run_at,
+ * attempt and reason. */
+int store_report_settle(struct store *s, const struct report_row *r, bool done, struct err *err);
+
+/* ---- lanes ---- */
+
+/* Queued, waiting or failed tasks of the lane that are newer (by id), newest first. */
+int store_lane_newer(struct store *s, const char *lane, int64_t id, size_t max, struct arena *a,
+                     struct task_list *out, struct err *err);
+/* A task that ends as dead, partial, skipped or cancelled queues those again, in the same commit,
+ * that it superseded (state superseded, superseded_by). */
 
 /* ---- what a sweep wants to know ---- */
 

@@ -57,6 +57,10 @@ struct task_place {
 int task_put_new(struct sql *db, const struct task *t, int64_t now_ms, struct task_place *out,
                  struct err *err);
 
+/* When a task ends otherwise than it was expected to, those that it superseded are queued again: in
+ * the same commit, so that nothing that only they touch is lost. Other states: nothing. */
+int task_requeue_superseded(struct sql *db, int64_t id, enum task_state state, struct err *err);
+
 /* Queues a clean-up for a task; the same tag and digest again replaces the row. */
 int cleanup_put(struct sql *db, struct cleanup *c, int64_t task, struct err *err);
 

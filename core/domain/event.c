@@ -9,11 +9,12 @@
 #define EVENT_LAST_SECOND 253402300799 /* 9999-12-31T23:59:59Z */
 
 static const char *const kind_names[EVENT__MAX] = {
-    [EVENT_OPENED] = "opened", [EVENT_GATED] = "gated",
-    [EVENT_MERGED] = "merged", [EVENT_CLOSED] = "closed",
-    [EVENT_BRANCH] = "branch", [EVENT_BRANCH_DELETED] = "branch-deleted",
-    [EVENT_TAG] = "tag",       [EVENT_TAG_DELETED] = "tag-deleted",
-    [EVENT_STAGED] = "staged", [EVENT_TIMER] = "timer",
+    [EVENT_OPENED] = "opened",     [EVENT_GATED] = "gated",
+    [EVENT_MERGED] = "merged",     [EVENT_CLOSED] = "closed",
+    [EVENT_BRANCH] = "branch",     [EVENT_BRANCH_DELETED] = "branch-deleted",
+    [EVENT_TAG] = "tag",           [EVENT_TAG_DELETED] = "tag-deleted",
+    [EVENT_STAGED] = "staged",     [EVENT_TIMER] = "timer",
+    [EVENT_ROLLBACK] = "rollback",
 };
 
 const char *event_kind_name(enum event_kind kind)
@@ -146,6 +147,11 @@ static bool patchset_ok(const char *s)
     return event_change_ok(s) || commit_set_ok(s);
 }
 
+static bool target_ok(const char *s)
+{
+    return bytes_ok(s, LIMIT_NAME + LIMIT_TAG + 1, false, "\"'<>\\`") && ascii(s);
+}
+
 /* Every text field: its name in JSON and in messages, its place, its rule. */
 static const struct field {
     const char *name;
@@ -167,6 +173,8 @@ static const struct field {
     {"default_branch", offsetof(struct event, default_branch), event_ref_ok},
     {"title", offsetof(struct event, title), text_ok},
     {"actor", offsetof(struct event, actor), text_ok},
+    {"target", offsetof(struct event, target), target_ok},
+    {"hold", offsetof(struct event, hold), text_ok},
 };
 
 static const char **field_of(struct event *e, const struct field *f)
@@ -190,6 +198,8 @@ const char *event_to_json(const struct event *e, struct arena *a)
         js_put_int(v, "happened_at", e->happened_at);
     if (e->confirm)
         js_put_bool(v, "confirm", true);
+    if (e->of_task)
+        js_put_int(v, "of_task", e->of_task);
     if (e->images.n) {
         struct js *images = js_array();
         list_each (struct event_image, image, &e->images) {
@@ -266,6 +276,9 @@ int event_from_json(const char *text, struct arena *a, struct event *out, struct
     if (js_get(v, "happened_at") && e.happened_at == 0)
         return stored_wrong(err, "happened_at");
     e.confirm = js_bool(v, "confirm");
+    e.of_task = js_int(v, "of_task", 0);
+    if (e.of_task < 0 || (js_get(v, "of_task") && e.of_task == 0))
+        return stored_wrong(err, "of_task");
     if (read_images(v, a, &e.images, err) != 0)
         return -1;
     *out = e;
@@ -297,6 +310,8 @@ int event_validate(const struct event *e, struct err *err)
     }
     if (e->happened_at < 0 || e->happened_at > EVENT_LAST_SECOND)
         return err_set(err, ERR_INPUT, 0, "the event's time is out of range");
+    if (e->of_task < 0)
+        return err_set(err, ERR_INPUT, 0, "the event's of_task is no number of a task");
     if (e->images.n > LIMIT_IMAGES)
         return err_set(err, ERR_INPUT, 0, "the event names more than %d images", LIMIT_IMAGES);
     for (size_t i = 0; i < e->images.n; i++)

@@ -17,9 +17,11 @@ enum event_kind {
     EVENT_BRANCH_DELETED,
     EVENT_TAG, /* a git tag was made or moved */
     EVENT_TAG_DELETED,
-    EVENT_STAGED, /* a gate tells what one complete upload run staged (image.staged) */
-    EVENT_TIMER,  /* an entry of the operator's `mirrors` is due: `project` is its name. Made by
-                     the worker, never by a delivery */
+    EVENT_STAGED,   /* a gate tells what one complete upload run staged (image.staged) */
+    EVENT_TIMER,    /* an entry of the operator's `mirrors` is due: `project` is its name. Made by
+                       the worker, never by a delivery */
+    EVENT_ROLLBACK, /* an operator wants what a task moved to go back: `of_task`. Made
+                       by `slipway rollback`, never by a delivery */
     EVENT__MAX
 };
 
@@ -56,6 +58,9 @@ struct event {
     int64_t happened_at;        /* forge's own time of the merge or push, seconds; 0: not said */
     bool confirm;               /* unsigned or partial: ask the forge before doing anything */
     struct event_images images; /* EVENT_STAGED */
+    int64_t of_task;            /* EVENT_ROLLBACK: what this task moved */
+    const char *target; /* EVENT_ROLLBACK: only "host/name:tag" of it; NULL: all its final tags */
+    const char *hold;   /* EVENT_ROLLBACK: why the tags are pinned then; NULL: they are not */
 };
 
 struct event_list {

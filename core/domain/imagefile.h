@@ -27,6 +27,9 @@ struct imagefile_vars {
     const char *container_command;  /* "podman", "docker", "buildah" */
     const char *container_filename; /* for images that name none; filled into them */
     const char *work_dir;           /* zuul_work_dir: contexts are below it */
+    bool submodules;                /* of a checkout: `submodules`, with their content */
+    bool lfs;                       /* likewise: `lfs`, with files instead of Git LFS pointers */
+    const char *format; /* container_image_format: "oci" or "docker"; NULL: the builder's */
     struct {
         struct imagefile_env *at;
         size_t n;

@@ -2,6 +2,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/domain/zuul_builds.h"
 
 #define METHOD "promote_container_image_method"
 #define METHOD_ALIAS "promote_container_method" /* what the job's own page calls it */
@@ -49,6 +50,38 @@ static void read_command(const struct var *v, const struct yml_node *n, struct i
         vars->container_command = text;
     else
         diag_error(diags, n->at, "%s must be podman, docker or buildah, not '%.80s'", v->key, text);
+}
+
+static void read_format(const struct var *v, const struct yml_node *n, struct imagefile_vars *vars,
+                        struct diags *diags)
+{
+    const char *text;
+    if (!imagefile_text(n, v->key, RULE_LINE, &text, diags))
+        return;
+    if (str_eq(text, "oci") || str_eq(text, "docker"))
+        vars->format = text;
+    else
+        diag_error(diags, n->at, "%s must be oci or docker, not '%.80s'", v->key, text);
+}
+
+static void read_flag(const struct var *v, const struct yml_node *n, struct imagefile_vars *vars,
+                      struct diags *diags)
+{
+    bool *out = (void *)((char *)vars + v->offset);
+    (void)yml_want_bool(n, v->key, out, diags);
+}
+
+static void read_query(const struct var *v, const struct yml_node *n, struct imagefile_vars *vars,
+                       struct diags *diags)
+{
+    struct err err = ERR_INIT;
+    const char *text;
+    if (!imagefile_text(n, v->key, RULE_LINE, &text, diags))
+        return;
+    if (zuul_query_check(text, &err) == 0)
+        vars->promote_query = text;
+    else
+        diag_error(diags, n->at, "%s", err.text);
 }
 
 static void read_promote(const struct var *v, const struct yml_node *n, struct imagefile_vars *vars,
@@ -106,7 +139,10 @@ static const struct var known_vars[] = {
     {"promote_container_image_api", read_text, AT(promote_api), RULE_LINE},
     {"promote_container_image_pipeline", read_text, AT(promote_pipeline), RULE_LINE},
     {"promote_container_image_job", read_text, AT(promote_job), RULE_LINE},
-    {"promote_container_image_query", read_text, AT(promote_query), RULE_LINE},
+    {"promote_container_image_query", read_query, AT(promote_query), RULE_LINE},
+    {"submodules", read_flag, AT(submodules), RULE_LINE},
+    {"lfs", read_flag, AT(lfs), RULE_LINE},
+    {"container_image_format", read_format, AT(format), RULE_LINE},
 };
 
 static const char *const lists[] = {"container_images", "mirror_container_images_images"};

@@ -103,6 +103,40 @@ const char *manifest_referrers_index(const void *present, size_t len, const stru
     return index_write(doc, NULL, NULL, entry, a, err);
 }
 
+static struct js *platform_member(const char *platform, struct arena *a)
+{
+    static const char *const keys[] = {"os", "architecture", "variant"};
+    struct js *out = js_object();
+    struct str_list parts = str_split(a, platform, '/');
+    /* Alphabetical, as the image-spec's own examples have it. */
+    static const size_t order[] = {1, 0, 2};
+    for (size_t i = 0; i < ARRAY_LEN(order); i++)
+        if (order[i] < parts.n)
+            js_put_str(out, keys[order[i]], parts.at[order[i]]);
+    return out;
+}
+
+const char *manifest_platform_index(const struct manifest_child *children, size_t n,
+                                    struct arena *a, struct err *err)
+{
+    struct js *doc CLEANUP_JS = js_object();
+    struct js *list = js_array();
+    for (size_t i = 0; i < n; i++) {
+        const struct manifest_child *c = &children[i];
+        struct js *entry = index_entry(c->media_type, c->digest, c->size, NULL);
+        js_put(entry, "platform", platform_member(c->platform, a));
+        js_push(list, entry);
+    }
+    js_put_int(doc, "schemaVersion", 2);
+    js_put_str(doc, "mediaType", MANIFEST_OCI_INDEX);
+    js_put(doc, "manifests", list);
+    const char *text = js_dump(doc, a);
+    if (n <= LIMIT_DESCRIPTORS && strlen(text) <= LIMIT_MANIFEST)
+        return text;
+    (void)err_set(err, ERR_PERM, 0, "an index of %zu images is too large", n);
+    return NULL;
+}
+
 const char *manifest_empty_index(const char *nonce, struct arena *a)
 {
     struct js *doc CLEANUP_JS = js_object();

@@ -107,6 +107,17 @@ struct referrer manifest_referrer(const struct manifest *m, const char *digest, 
 const char *manifest_referrers_index(const void *present, size_t len, const struct referrer *add,
                                      struct arena *a, struct err *err);
 
+/* An index of images that were built one by one (OCI image-spec, image-index.md); platforms are
+ * "os/architecture[/variant]". NULL: ERR_PERM, too many. */
+struct manifest_child {
+    const char *media_type;
+    const char *digest;
+    int64_t size;
+    const char *platform;
+};
+const char *manifest_platform_index(const struct manifest_child *children, size_t n,
+                                    struct arena *a, struct err *err);
+
 /* Are these bytes such an index or dummy image, left behind by a removal that was cut short? */
 bool manifest_is_placeholder(const void *bytes, size_t len);
 

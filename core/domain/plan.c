@@ -44,7 +44,7 @@ static const char *short_name(const char *project)
     return slash ? slash + 1 : project;
 }
 
-static struct template_vars variables(const struct event *e)
+struct template_vars plan_variables(const struct event *e)
 {
     struct template_vars vars = {
         .commit_id = e->list_commit,
@@ -194,49 +194,87 @@ static void plan_images(const struct job_work *j, const struct plan_how *how)
         plan_image(j->w, image, how);
 }
 
+/* Why a job cannot go through the intermediate registry; NULL: it can. */
+static const char *no_intermediate(const struct job_work *j)
+{
+    return j->w->in->policy->intermediate
+               ? NULL
+               : "the operator's policy names no `intermediate` registry for this project";
+}
+
+static const char *run_prefix(const struct plan_work *w)
+{
+    return arena_printf(w->arena, "%s_", w->in->run_id ? w->in->run_id : "<run>");
+}
+
+/* Where a staged upload goes: to the final repository under the prefix of its change, else of its
+ * pipeline; or to the intermediate registry under that of the run. */
+static bool stage_upload(const struct job_work *j, struct plan_how *how)
+{
+    struct plan_work *w = j->w;
+    how->write_staged = true;
+    how->intermediate = j->job->method == PROMOTE_INTERMEDIATE;
+    const char *why = how->intermediate ? no_intermediate(j) : NULL;
+    if (why)
+        refuse_job(j, why);
+    if (how->intermediate)
+        how->prefix = run_prefix(w);
+    else if (w->vars.change)
+        how->prefix = change_prefix(w);
+    else
+        how->prefix = arena_printf(w->arena, "%s_", pipeline_name(j->pipeline));
+    return !why;
+}
+
 static void plan_upload(const struct job_work *j)
 {
     struct plan_how how = {
         .source = PLAN_FROM_BUILD,
         .only_zuul_tag = !j->row->given && j->w->in->event->kind == EVENT_TAG,
+        .vars = &j->job->vars,
     };
     bool has_change = j->w->vars.change != NULL;
-    bool staged = has_change && !j->job->direct;
+    bool staged = !j->job->direct;
     if (!may_build(j))
         return;
-    if (staged && j->job->method == PROMOTE_INTERMEDIATE) {
-        skip_job(j, "with the method intermediate-registry an upload has nothing to do");
-        return;
-    }
-    if (staged && !is_unreviewed(j->pipeline)) {
+    if (staged && has_change && !is_unreviewed(j->pipeline)) {
         refuse_job(j, "it would stage once more what has merged already: promote it, or upload it "
                       "directly (upload_container_image_promote: false)");
         return;
     }
     if (!staged && is_unreviewed(j->pipeline)) {
-        refuse_job(j, has_change ? "a direct upload would publish what has not merged: it belongs "
-                                   "under promote, post, tag or release"
-                                 : "the event has no change to stage for");
+        refuse_job(j, "a direct upload would publish what has not merged: it belongs under "
+                      "promote, post, tag or release");
         return;
     }
-    how.prefix = staged ? change_prefix(j->w) : NULL;
-    how.write_staged = staged;
-    plan_images(j, &how);
+    if (staged && is_unreviewed(j->pipeline) && !has_change) {
+        refuse_job(j, "the event has no change to stage for");
+        return;
+    }
+    if (!staged || stage_upload(j, &how))
+        plan_images(j, &how);
 }
 
+static void plan_builds(const struct job_work *j)
+{
+    struct plan_how how = {.source = PLAN_FROM_BUILD, .vars = &j->job->vars};
+    if (!may_build(j))
+        return;
+    list_each (const struct image, image, &j->job->images)
+        plan_only_build(j->w, image, &how);
+}
+
+/* Of a merge: from the staged tags, or from the intermediate registry; of a git tag: what was
+ * published for its commit. */
 static void plan_promote(const struct job_work *j)
 {
     const struct event *e = j->w->in->event;
-    struct plan_how how = {.source = PLAN_FROM_PUBLISHED};
-    if (j->job->method == PROMOTE_INTERMEDIATE) {
-        refuse_job(j, "promotion through an intermediate registry is not available in this "
-                      "version");
-        return;
-    }
+    struct plan_how how = {.source = PLAN_FROM_PUBLISHED, .vars = &j->job->vars};
     if (e->kind != EVENT_TAG) {
-        how.source = PLAN_FROM_STAGED;
-        how.prefix = change_prefix(j->w);
-        if (e->kind != EVENT_MERGED || !how.prefix) {
+        bool through = j->job->method == PROMOTE_INTERMEDIATE;
+        how.source = through ? PLAN_FROM_INTERMEDIATE : PLAN_FROM_STAGED;
+        how.prefix = through ? "" : change_prefix(j->w);
+        if (e->kind != EVENT_MERGED || str_empty(e->change)) {
             refuse_job(j, "only a merged change has staged tags to promote: it belongs under "
                           "promote, tag or release");
             return;
@@ -268,8 +306,7 @@ static void plan_job(const struct job_work *j)
 {
     switch (j->job->kind) {
     case JOB_BUILD:
-        if (may_build(j))
-            skip_job(j, "it only builds: it publishes nothing");
+        plan_builds(j);
         break;
     case JOB_UPLOAD:
         plan_upload(j);
@@ -336,21 +373,38 @@ static void note_signers(struct plan_work *w)
             *list_push(w->arena, &w->plan->signers) = k->path;
 }
 
+/* What is staged waits for a merge, what is published is live at once: not in one breath. */
+static void refuse_mixed(struct plan_work *w)
+{
+    const struct plan_tags *tags = &w->plan->tags;
+    for (size_t i = 1; i < tags->n; i++)
+        if (tags->at[i].staging != tags->at[0].staging) {
+            plan_note(w, &w->plan->refused, tags->at[i].image->at, "upload-container-image",
+                      "pipeline %s both stages and publishes: give each a pipeline of its own",
+                      pipeline_name(w->plan->pipeline));
+            return;
+        }
+}
+
 static void conclude(struct plan_work *w, size_t jobs)
 {
     struct plan *p = w->plan;
     struct arena *a = w->arena;
     note_signers(w);
+    refuse_mixed(w);
     if (p->refused.n) {
         p->verdict = PLAN_REFUSED;
         p->reason = arena_printf(a, "%s: %s%s", p->refused.at[0].what, p->refused.at[0].why,
                                  and_more(a, p->refused.n));
         p->cleaned.n = 0;
+        p->builds.n = 0;
         return;
     }
-    if (p->tags.n || p->cleaned.n || p->mirrors.n) {
+    if (p->tags.n || p->cleaned.n || p->mirrors.n || p->builds.n) {
+        bool staging = p->tags.n && p->tags.at[0].staging;
         p->verdict = PLAN_GO;
-        p->reason = p->tags.n      ? count_of(a, p->tags.n, "tag", "to publish")
+        p->reason = p->tags.n ? count_of(a, p->tags.n, "tag", staging ? "to stage" : "to publish")
+                    : p->builds.n  ? count_of(a, p->builds.n, "image", "to build")
                     : p->mirrors.n ? count_of(a, p->mirrors.n, "image", "to mirror")
                                    : count_of(a, p->cleaned.n, "staged tag", "to clean up");
         return;
@@ -371,7 +425,7 @@ static void conclude(struct plan_work *w, size_t jobs)
 void plan_make(const struct plan_input *in, struct arena *a, struct plan *out)
 {
     const struct event *e = in->event;
-    struct plan_work w = {.in = in, .arena = a, .plan = out, .vars = variables(e)};
+    struct plan_work w = {.in = in, .arena = a, .plan = out, .vars = plan_variables(e)};
     *out = (struct plan){.verdict = PLAN_NOTHING};
     (void)plan_pipeline(e->kind, &out->pipeline);
     out->shadow = in->policy && in->policy->mode == POLICY_SHADOW;

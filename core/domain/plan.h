@@ -14,11 +14,14 @@
 #include "core/domain/imagefile.h"
 #include "core/domain/mirror.h"
 #include "core/domain/policy.h"
+#include "core/domain/template.h"
 
 enum plan_source {
-    PLAN_FROM_STAGED,    /* the staged tag of the change */
-    PLAN_FROM_PUBLISHED, /* what was already published for the tagged commit */
-    PLAN_FROM_BUILD      /* has to be built first, then pushed as `tag` */
+    PLAN_FROM_STAGED,      /* the staged tag of the change */
+    PLAN_FROM_PUBLISHED,   /* what was already published for the tagged commit */
+    PLAN_FROM_BUILD,       /* has to be built first, then pushed as `tag` */
+    PLAN_FROM_INTERMEDIATE /* what the gate left in the intermediate registry: copied, then as above
+                            */
 };
 
 /* One tag to be written and where its manifest comes from. For a gate's upload it is the staged
@@ -31,10 +34,33 @@ struct plan_tag {
     const char *staged_tag; /* PLAN_FROM_STAGED: "change_7_latest"; else NULL */
     const char *tag;        /* the tag to write */
     bool immutable;         /* may be made, never moved */
+    bool staging;           /* `tag` is a staged one: written by a gate, recorded, not ordered */
+    const struct imagefile_vars *vars; /* of the job: how it is built, which Zuul is asked */
+    const char *prepared; /* digest that the engine brought to the repository for it, NULL: none */
+    size_t build;         /* PLAN_FROM_BUILD: which of the builds */
+    const char *wanted;   /* PLAN_FROM_INTERMEDIATE: the final tag without a prefix, as the gate
+                             knew it */
 };
 
 struct plan_tags {
     struct plan_tag *at;
+    size_t n;
+    size_t cap;
+};
+
+/* An image that has to be built, once however many tags it gets. In the order of the list: one may
+ * be FROM an earlier one. */
+struct plan_build {
+    const struct image *image;
+    const struct imagefile_vars *vars;
+    const char *label;    /* for people: the repository, else the context */
+    struct str_list refs; /* "host/name:tag" of all its tags without prefix: what a later one's FROM
+                             line may say; empty for one that is only built */
+    struct place at;
+};
+
+struct plan_builds {
+    struct plan_build *at;
     size_t n;
     size_t cap;
 };
@@ -63,6 +89,7 @@ struct plan {
     enum pipeline pipeline;
     bool shadow; /* record what would have been done, write nothing */
     struct plan_tags tags;
+    struct plan_builds builds;     /* what has to be built for them, or (check) only built */
     struct mirror_entries mirrors; /* what mirror-container-images copies */
     struct str_list signers; /* keys: one of them must have signed each image that is promoted */
     struct plan_notes refused;
@@ -75,6 +102,7 @@ struct plan_input {
     const struct imagefile *file;        /* NULL: the repository has none at that commit */
     const struct policy_project *policy; /* NULL: no entry matches */
     const char *default_branch;          /* NULL: not known; then "main" and "master" count */
+    const char *run_id; /* of this upload, in tags of an intermediate registry; NULL: "<run>" */
     /* Is this registry one that the operator configured? */
     bool (*knows_registry)(const void *ctx, const char *host);
     const void *ctx;
@@ -84,6 +112,14 @@ struct plan_input {
  * but plan_make lists the staged tags that go (verdict PLAN_GO, no tags, only `cleaned`). A git tag
  * that looks like a release runs the rows of both tag and release as one plan, called tag. */
 bool plan_pipeline(enum event_kind kind, enum pipeline *out);
+
+/* Where an image lies in the intermediate registry ("<host>/<prefix>" of the policy):
+ * <host>/<prefix>/<repository with its registry>. False when that is no legal name. */
+bool plan_intermediate(const char *intermediate, const char *repository, struct arena *a,
+                       const char **host, const char **name);
+
+/* What templates may name for this event. */
+struct template_vars plan_variables(const struct event *e);
 
 /* Decides. Never fails: what is wrong becomes a refusal or a skip with its reason. */
 void plan_make(const struct plan_input *in, struct arena *a, struct plan *out);

@@ -7,7 +7,8 @@ static const char *const verdict_names[] = {
     [PLAN_GO] = "go", [PLAN_NOTHING] = "nothing", [PLAN_REFUSED] = "refused"};
 static const char *const source_names[] = {[PLAN_FROM_STAGED] = "staged",
                                            [PLAN_FROM_PUBLISHED] = "published",
-                                           [PLAN_FROM_BUILD] = "build"};
+                                           [PLAN_FROM_BUILD] = "build",
+                                           [PLAN_FROM_INTERMEDIATE] = "intermediate"};
 
 static bool has_pipeline(const struct event *e)
 {
@@ -41,6 +42,8 @@ static const char *source_text(const struct plan_tag *t, struct arena *a)
         return arena_printf(a, "%s/%s:%s", t->registry, t->name, t->staged_tag);
     case PLAN_FROM_PUBLISHED:
         return "what is published for this commit";
+    case PLAN_FROM_INTERMEDIATE:
+        return arena_printf(a, "%s in the intermediate registry", t->wanted);
     case PLAN_FROM_BUILD:
         break;
     }
@@ -55,11 +58,29 @@ static void print_tags(const struct plan *p, struct strbuf *out)
         int len = (int)strlen(source_text(t, &arena));
         width = len > width ? len : width;
     }
-    (void)strbuf_addf(out, "\n%s:\n", p->verdict == PLAN_REFUSED ? "not published" : "publish");
+    (void)strbuf_addf(out, "\n%s:\n",
+                      p->verdict == PLAN_REFUSED ? "not published"
+                      : p->tags.at[0].staging    ? "stage"
+                                                 : "publish");
     list_each (const struct plan_tag, t, &p->tags)
         (void)strbuf_addf(out, "  %-*s -> %s/%s:%s%s\n", width, source_text(t, &arena), t->registry,
                           t->name, t->tag, t->immutable ? " (immutable)" : "");
     arena_release(&arena);
+}
+
+/* What is built only to be looked at, and what is built on the way, in this order. */
+static void print_builds(const struct plan_builds *builds, struct strbuf *out)
+{
+    if (builds->n)
+        (void)strbuf_addstr(out, "\nbuild:\n");
+    list_each (const struct plan_build, b, builds) {
+        (void)strbuf_addf(out, "  %s", b->label);
+        if (b->image->context.text && !str_eq(b->label, b->image->context.text))
+            (void)strbuf_addf(out, " from %s", b->image->context.text);
+        for (size_t i = 0; i < b->image->arch.n; i++)
+            (void)strbuf_addf(out, "%s%s", i ? ", " : " for ", b->image->arch.at[i]);
+        (void)strbuf_addch(out, '\n');
+    }
 }
 
 static void print_mirrors(const struct mirror_entries *mirrors, struct strbuf *out)
@@ -105,6 +126,7 @@ static void print_notes(const char *title, const struct plan_notes *notes, struc
 void plan_print(const struct plan *p, const struct event *e, struct strbuf *out)
 {
     print_head(p, e, out);
+    print_builds(&p->builds, out);
     if (p->tags.n)
         print_tags(p, out);
     print_signers(&p->signers, out);
@@ -151,6 +173,20 @@ static struct js *tags_to_json(const struct plan_tags *tags)
         js_put_str(item, "tag", t->tag);
         js_put_str(item, "context", t->image->context.text);
         js_put_bool(item, "immutable", t->immutable);
+        js_put_bool(item, "staging", t->staging);
+        js_push(list, item);
+    }
+    return list;
+}
+
+static struct js *builds_to_json(const struct plan_builds *builds)
+{
+    struct js *list = js_array();
+    list_each (const struct plan_build, b, builds) {
+        struct js *item = js_object();
+        js_put_str(item, "image", b->label);
+        js_put_str(item, "context", b->image->context.text);
+        js_put(item, "platforms", names_to_json(&b->image->arch));
         js_push(list, item);
     }
     return list;
@@ -187,6 +223,7 @@ const char *plan_to_json(const struct plan *p, const struct event *e, struct are
     js_put_str(root, "tag", e->tag);
     js_put_str(root, "commit", e->list_commit);
     js_put_bool(root, "shadow", p->shadow);
+    js_put(root, "builds", builds_to_json(&p->builds));
     js_put(root, "tags", tags_to_json(&p->tags));
     js_put(root, "mirrors", mirrors_to_json(&p->mirrors, a));
     js_put(root, "require_signature", names_to_json(&p->signers));

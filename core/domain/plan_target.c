@@ -167,6 +167,38 @@ static const char *check_name(struct plan_work *w, const struct place_of_image *
     return NULL;
 }
 
+bool plan_intermediate(const char *intermediate, const char *repository, struct arena *a,
+                       const char **host, const char **name)
+{
+    size_t len = strcspn(intermediate, "/");
+    const char *prefix = intermediate[len] ? intermediate + len + 1 : "";
+    char *path = arena_printf(a, "%s%s%s", prefix, *prefix ? "/" : "", repository);
+    /* A port is no part of a path. */
+    for (char *p = path; *p; p++)
+        if (*p == ':')
+            *p = '_';
+    *host = arena_strndup(a, intermediate, len);
+    *name = path;
+    return imageref_host_ok(*host) && imageref_name_ok(path) &&
+           strlen(*host) + strlen(path) < LIMIT_NAME;
+}
+
+/* Can it lie in the intermediate registry? */
+static const char *check_intermediate(const struct plan_work *w, const struct place_of_image *at)
+{
+    const char *host, *name;
+    if (!plan_intermediate(w->in->policy->intermediate, at->full, w->arena, &host, &name))
+        return arena_printf(w->arena,
+                            "in the intermediate registry it would be %s/%s, which is no "
+                            "legal name",
+                            host, name);
+    if (!knows(w, host))
+        return arena_printf(
+            w->arena, "the intermediate registry %s is not one of the operator's `registries`",
+            host);
+    return NULL;
+}
+
 static bool find_place(struct plan_work *w, const struct image *image, const struct plan_how *how,
                        struct place_of_image *out)
 {
@@ -184,6 +216,8 @@ static bool find_place(struct plan_work *w, const struct image *image, const str
     const char *wrong = complete_name(w, registry, repository, out);
     if (!wrong)
         wrong = check_name(w, out);
+    if (!wrong && how->intermediate)
+        wrong = check_intermediate(w, out);
     if (wrong)
         refuse(w, how, image->repository.at, out->full ? out->full : label, wrong);
     return !wrong;
@@ -322,6 +356,14 @@ static void add_cleaned(struct plan_work *w, struct place at, const char *what, 
     plan_note(w, &w->plan->cleaned, at, what, "%s", why);
 }
 
+/* The name was checked when the place was found. */
+static void to_intermediate(struct plan_work *w, const struct place_of_image *place,
+                            struct plan_tag *tag)
+{
+    (void)plan_intermediate(w->in->policy->intermediate, place->full, w->arena, &tag->registry,
+                            &tag->name);
+}
+
 static void plan_one_tag(struct plan_work *w, const struct place_of_image *place,
                          const struct image_text *text, const struct plan_how *how)
 {
@@ -342,18 +384,74 @@ static void plan_one_tag(struct plan_work *w, const struct place_of_image *place
         add_cleaned(w, text->at, staged_full, "its change was closed without merging");
         return;
     }
+    bool staged_source = how->source == PLAN_FROM_STAGED;
     struct plan_tag planned = {
         .source = how->source,
         .image = place->image,
         .registry = place->registry,
         .name = place->name,
-        .staged_tag = how->write_staged ? NULL : staged,
+        .staged_tag = staged_source ? staged : NULL,
         .tag = how->write_staged ? staged : tag,
         .immutable = !how->write_staged && is_immutable(w, tag),
+        .staging = how->write_staged,
+        .vars = how->vars,
+        .wanted = how->source == PLAN_FROM_INTERMEDIATE ? staged : NULL,
     };
+    if (how->intermediate)
+        to_intermediate(w, place, &planned);
     add_tag(w, text, &planned);
     if (how->source == PLAN_FROM_STAGED)
         add_cleaned(w, text->at, staged_full, arena_printf(w->arena, "promoted to %s", tag));
+}
+
+/* A later image of the list may be FROM what this one will be called. */
+static void add_refs(struct plan_work *w, const struct image *image, const char *full,
+                     struct str_list *refs)
+{
+    struct diags unheard = {.arena = w->arena};
+    const char *tag;
+    list_each (const struct image_text, text, &image->tags) {
+        if (template_expand(text->text, text->at, &w->vars, &unheard, &tag) != TEMPLATE_OK)
+            continue;
+        const char *ref = arena_printf(w->arena, "%s:%s", full, tag);
+        if (imageref_tag_ok(tag) && !str_in(ref, refs))
+            *list_push(w->arena, refs) = ref;
+    }
+}
+
+/* Returns its place in the list. */
+static size_t add_build(struct plan_work *w, const struct image *image, const struct plan_how *how,
+                        const char *full)
+{
+    struct plan_build *build = NULL;
+    list_each (struct plan_build, b, &w->plan->builds)
+        if (same_image(b->image, image))
+            build = b;
+    if (!build) {
+        build = list_push(w->arena, &w->plan->builds);
+        *build = (struct plan_build){.image = image,
+                                     .vars = how->vars,
+                                     .label = full ? full : image_label(image),
+                                     .at = image->at};
+    }
+    if (full)
+        add_refs(w, image, full, &build->refs);
+    return (size_t)(build - w->plan->builds.at);
+}
+
+void plan_only_build(struct plan_work *w, const struct image *image, const struct plan_how *how)
+{
+    struct plan_how quiet = *how;
+    struct place_of_image place = {.image = image};
+    const char *registry = NULL, *repository = NULL;
+    quiet.clean_only = true; /* what nobody writes may be left open */
+    bool named = image->repository.text &&
+                 (!image->registry.text ||
+                  expand(w, &quiet, &image->registry, &w->vars, image_label(image), &registry)) &&
+                 expand(w, &quiet, &image->repository, &w->vars, image_label(image), &repository) &&
+                 !complete_name(w, registry, repository, &place) &&
+                 imageref_host_ok(place.registry) && imageref_name_ok(place.name);
+    (void)add_build(w, image, how, named ? place.full : NULL);
 }
 
 void plan_image(struct plan_work *w, const struct image *image, const struct plan_how *how)
@@ -361,6 +459,8 @@ void plan_image(struct plan_work *w, const struct image *image, const struct pla
     const char *label = image_label(image);
     if (image->no_tags || !image->tags.n) {
         leave_out(w, how, image->at, label, "`tags: []`: it is built only");
+        if (how->source == PLAN_FROM_BUILD && !how->only_zuul_tag)
+            plan_only_build(w, image, how);
         return;
     }
     size_t wanted = 0;
@@ -375,7 +475,13 @@ void plan_image(struct plan_work *w, const struct image *image, const struct pla
     struct place_of_image place;
     if (!wanted || !find_place(w, image, how, &place))
         return;
+    size_t before = w->plan->tags.n;
     list_each (const struct image_text, text, &image->tags)
         if (!how->only_zuul_tag || template_uses(text->text, "zuul.tag"))
             plan_one_tag(w, &place, text, how);
+    if (how->source != PLAN_FROM_BUILD || how->clean_only || w->plan->tags.n == before)
+        return;
+    size_t build = add_build(w, image, how, place.full);
+    for (size_t i = before; i < w->plan->tags.n; i++)
+        w->plan->tags.at[i].build = build;
 }

@@ -48,6 +48,9 @@ struct policy_project {
     struct pattern_list git_tags;   /* empty: all */
     bool anywhere;                  /* git tags may be on any commit */
     bool may_build[PIPELINE__MAX];  /* not said: all but check and gate */
+    const char *build_pull; /* text of an auth.json (domain/authfile.h) with which builds may pull;
+                               NULL: none, or not read in this role. Never shown */
+    const char *build_pull_ref; /* where it comes from: "file:/etc/slipway/secrets/pull.json" */
     const char *intermediate;
     struct pattern_list immutable; /* final tags that never move once they exist */
     bool immutable_given;          /* the operator said which: an empty list then means none */

@@ -241,6 +241,9 @@ static struct event full_event(struct arena *a)
         .actor = "Jo",
         .happened_at = 1795538410,
         .confirm = true,
+        .of_task = 12,
+        .target = "reg.example.org/team/app:latest",
+        .hold = "broken login",
     };
     *list_push(a, &e.images) =
         (struct event_image){"reg.example.org/team/app", "change_7_x", DIGEST};
@@ -263,6 +266,9 @@ static void json_is_lossless(void **state)
     assert_string_equal(back.order_commit, SHA1);
     assert_string_equal(back.list_commit, SHA256);
     assert_int_equal(back.happened_at, 1795538410);
+    assert_int_equal(back.of_task, 12);
+    assert_string_equal(back.target, e.target);
+    assert_string_equal(back.hold, e.hold);
     assert_true(back.confirm);
     assert_int_equal(back.images.n, 2);
     assert_string_equal(back.images.at[1].repository, "reg.example.org:5000/t");
@@ -294,6 +300,8 @@ static void json_refusals(void **state)
         "{\"v\":1,\"kind\":\"merged\",\"project\":7}",
         "{\"v\":1,\"kind\":\"merged\",\"project\":null}",
         "{\"v\":1,\"kind\":\"merged\",\"happened_at\":\"now\"}",
+        "{\"v\":1,\"kind\":\"rollback\",\"of_task\":\"2\"}",
+        "{\"v\":1,\"kind\":\"rollback\",\"of_task\":-2}",
         "{\"v\":1,\"kind\":\"merged\",\"images\":{}}",
         "{\"v\":1,\"kind\":\"merged\",\"images\":[7]}",
         "{\"v\":1,\"kind\":\"merged\",\"images\":[{\"tag\":7}]}",
@@ -336,6 +344,8 @@ static void validation(void **state)
         {offsetof(struct event, default_branch), "..", "default_branch"},
         {offsetof(struct event, title), "a\nb", "title"},
         {offsetof(struct event, actor), "\x1b", "actor"},
+        {offsetof(struct event, target), "reg.example.org/a b:c", "target"},
+        {offsetof(struct event, hold), "\n", "hold"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct event e = good;

@@ -65,6 +65,10 @@ static void show_vars(struct strbuf *out, const struct imagefile_vars *vars)
     add_field(out, "command", vars->container_command);
     add_field(out, "filename", vars->container_filename);
     add_field(out, "work_dir", vars->work_dir);
+    add_field(out, "format", vars->format);
+    if (vars->submodules || vars->lfs)
+        (void)strbuf_addf(out, "%s%s", vars->submodules ? " submodules" : "",
+                          vars->lfs ? " lfs" : "");
     for (size_t i = 0; i < vars->build_env.n; i++)
         add_field(out, vars->build_env.at[i].name, vars->build_env.at[i].value);
 }

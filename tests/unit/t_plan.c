@@ -126,7 +126,7 @@ static void test_nothing(void **state)
         "upload-container-image: policy does not let this project build in gate (may_build)");
     s = scene_new(EVENT_OPENED);
     s->policy.may_build[PIPELINE_CHECK] = true;
-    scene_expect(s, PLAN_NOTHING, "it only builds: it publishes nothing");
+    scene_expect(s, PLAN_GO, "go: 2 images to build\n\nbuild:\n  " REG "/team/app from app\n");
 }
 
 static const struct {
@@ -167,6 +167,119 @@ static void test_branches(void **state)
     s = scene_new(EVENT_MERGED);
     s->event.default_branch = "trunk";
     scene_expect(s, PLAN_NOTHING, "is not the default branch (trunk)");
+}
+
+/* ---- builds ---- */
+
+static const struct plan_tag *tag_named(const struct scene *s, const char *tag)
+{
+    list_each (const struct plan_tag, t, &s->plan.tags)
+        if (strcmp(t->tag, tag) == 0)
+            return t;
+    fail_msg("no %s in:\n%s", tag, s->text);
+    return NULL;
+}
+
+static void test_builds_once_in_order(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(EVENT_BRANCH);
+    scene_given_row(s, PIPELINE_POST);
+    s->file.images = (struct image_list){0};
+    (void)scene_image(s, &s->file.images, "base", REG "/team/base", NULL);
+    struct image *app = scene_image(s, &s->file.images, "app", REG "/team/app", "latest edge");
+    *list_push(&s->arena, &app->arch) = "linux/arm64";
+    (void)scene_image(s, &s->file.images, "tools", REG "/team/tools", "latest");
+    scene_job(s, PIPELINE_POST, JOB_UPLOAD)->direct = true;
+    (void)scene_job(s, PIPELINE_POST, JOB_BUILD);
+    scene_make(s);
+    assert_int_equal(s->plan.verdict, PLAN_GO);
+    assert_int_equal(s->plan.tags.n, 3);
+    assert_int_equal(s->plan.builds.n, 3); /* what is built only, too */
+    assert_string_equal(s->plan.builds.at[0].label, REG "/team/base");
+    assert_int_equal(s->plan.builds.at[0].refs.n, 0);
+    assert_int_equal(s->plan.builds.at[1].refs.n, 2);
+    assert_string_equal(s->plan.builds.at[1].refs.at[1], REG "/team/app:edge");
+    assert_int_equal(tag_named(s, "edge")->build, 1);
+    assert_false(s->plan.tags.at[0].staging);
+    assert_non_null(strstr(s->text, "team/app from app for linux/arm64\n"));
+    scene_free(s);
+}
+
+static void test_stages_under_a_prefix(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(EVENT_GATED);
+    s->policy.may_build[PIPELINE_GATE] = true;
+    scene_make(s);
+    assert_true(tag_named(s, "change_7_latest")->staging);
+    assert_false(tag_named(s, "change_7_latest")->immutable);
+    /* A later image's FROM line says the final name. */
+    assert_string_equal(s->plan.builds.at[0].refs.at[0], REG "/team/app:latest");
+    assert_non_null(strstr(s->text, "\nstage:\n"));
+    scene_free(s);
+
+    s = scene_new(EVENT_BRANCH);
+    scene_given_row(s, PIPELINE_POST);
+    (void)scene_job(s, PIPELINE_POST, JOB_UPLOAD);
+    scene_make(s);
+    assert_true(tag_named(s, "post_latest")->staging);
+    scene_free(s);
+
+    s = scene_new(EVENT_BRANCH);
+    scene_given_row(s, PIPELINE_POST);
+    (void)scene_job(s, PIPELINE_POST, JOB_UPLOAD);
+    scene_job(s, PIPELINE_POST, JOB_UPLOAD)->direct = true;
+    scene_expect(s, PLAN_REFUSED, "pipeline post both stages and publishes");
+}
+
+static void test_through_an_intermediate_registry(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(EVENT_GATED);
+    s->policy.may_build[PIPELINE_GATE] = true;
+    s->policy.intermediate = "other.example.org:5000/gate";
+    s->in.run_id = "r1";
+    s->file.pipelines[PIPELINE_GATE].jobs.at[0].method = PROMOTE_INTERMEDIATE;
+    scene_make(s);
+    const struct plan_tag *t = tag_named(s, "r1_latest");
+    assert_string_equal(t->registry, "other.example.org:5000");
+    assert_string_equal(t->name, "gate/" REG "/team/app");
+    assert_true(t->staging);
+    scene_free(s);
+
+    s = scene_new(EVENT_MERGED);
+    s->policy.intermediate = "other.example.org:5000/gate";
+    s->file.pipelines[PIPELINE_PROMOTE].jobs.at[0].method = PROMOTE_INTERMEDIATE;
+    scene_make(s);
+    assert_int_equal(s->plan.verdict, PLAN_GO);
+    t = tag_named(s, "latest");
+    assert_int_equal(t->source, PLAN_FROM_INTERMEDIATE);
+    assert_string_equal(t->wanted, "latest");
+    assert_null(t->staged_tag);
+    assert_int_equal(s->plan.cleaned.n, 0);
+    scene_free(s);
+
+    s = scene_new(EVENT_GATED); /* not one of the registries */
+    s->policy.may_build[PIPELINE_GATE] = true;
+    s->policy.intermediate = "third.example.org/gate";
+    s->file.pipelines[PIPELINE_GATE].jobs.at[0].method = PROMOTE_INTERMEDIATE;
+    scene_expect(s, PLAN_REFUSED, "intermediate registry third.example.org is not one of");
+}
+
+static void test_names_in_an_intermediate_registry(void **state)
+{
+    (void)state;
+    struct arena a = ARENA_INIT;
+    const char *host, *name;
+    assert_true(
+        plan_intermediate("ir.example.org:5000", "r.example.org:443/a/b", &a, &host, &name));
+    assert_string_equal(host, "ir.example.org:5000");
+    assert_string_equal(name, "r.example.org_443/a/b");
+    assert_true(plan_intermediate("ir.example.org/x/y", "r.example.org/a", &a, &host, &name));
+    assert_string_equal(name, "x/y/r.example.org/a");
+    assert_false(plan_intermediate("ir.example.org/X", "r.example.org/a", &a, &host, &name));
+    arena_release(&a);
 }
 
 /* ---- tags ---- */
@@ -340,12 +453,22 @@ static void test_pipelines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_merge),         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_signers),       cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_branches),      cmocka_unit_test(test_tag_and_release),
-        cmocka_unit_test(test_versions),      cmocka_unit_test(test_immutable_by_policy),
-        cmocka_unit_test(test_commit_in_tag), cmocka_unit_test(test_closed),
-        cmocka_unit_test(test_shadow),        cmocka_unit_test(test_pipelines),
+        cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_signers),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_branches),
+        cmocka_unit_test(test_builds_once_in_order),
+        cmocka_unit_test(test_stages_under_a_prefix),
+        cmocka_unit_test(test_through_an_intermediate_registry),
+        cmocka_unit_test(test_names_in_an_intermediate_registry),
+        cmocka_unit_test(test_tag_and_release),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_immutable_by_policy),
+        cmocka_unit_test(test_commit_in_tag),
+        cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_shadow),
+        cmocka_unit_test(test_pipelines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,6 +63,23 @@ static int run_batch(struct git_repo *repo, const char *input, struct proc_resul
     return err_wrap(err, "git cat-file, %s", repo->remote->url);
 }
 
+/* Is the object in the cache? */
+static int holds(struct git_repo *repo, const char *object, bool *there, struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct proc_result r CLEANUP(proc_result_release);
+    proc_result_init(&r, LIMIT_CHILD_OUTPUT);
+    if (run_batch(repo, arena_printf(&a, "%s\n", object), &r, err) < 0)
+        return -1;
+    struct git_object found;
+    const char *at = r.out.buf;
+    size_t left = r.out.len;
+    if (!git_batch_next(&a, &at, &left, &found))
+        return git_repo_failed(repo, "cat-file", &r, err);
+    *there = found.type != NULL;
+    return 0;
+}
+
 /* The whole repository, where the server hands out nothing but what its refs name. */
 static int fetch_all(struct git_repo *repo, const char *object, struct err *err)
 {
@@ -70,45 +87,58 @@ static int fetch_all(struct git_repo *repo, const char *object, struct err *err)
                                   "+refs/tags/*:refs/slipway/tags/*"};
     struct str_list refspecs = {specs, ARRAY_LEN(specs), ARRAY_LEN(specs)};
     enum git_trouble trouble;
-    if (git_repo_fetch(repo, &refspecs, &trouble, err) < 0)
+    bool there = false;
+    if (git_repo_fetch(repo, &refspecs, &trouble, err) < 0 || holds(repo, object, &there, err) < 0)
         return -1;
-    struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct proc_result r CLEANUP(proc_result_release);
-    proc_result_init(&r, LIMIT_CHILD_OUTPUT);
-    const char *input = arena_printf(&a, "%s\n", object);
-    if (run_batch(repo, input, &r, err) < 0)
-        return -1;
-    struct git_object found;
-    const char *at = r.out.buf;
-    size_t left = r.out.len;
-    if (!git_batch_next(&a, &at, &left, &found))
-        return git_repo_failed(repo, "cat-file", &r, err);
-    return found.type ? git_repo_note(repo, object, err) : gone(repo->remote, object, err);
+    return there ? git_repo_note(repo, object, err) : gone(repo->remote, object, err);
 }
 
-/* Opens a cache that holds the object (a commit or a tag), fetching it where needed. */
-static int open_with(struct git_repo *repo, const struct git *g, const struct git_remote *r,
-                     const char *object, struct err *err)
+/* Asks for the object by its name, then by a ref that may hold it. *trouble REFUSED: neither way.
+ */
+static int fetch_one(struct git_repo *repo, const char *object, const char *ref,
+                     enum git_trouble *trouble, struct err *err)
 {
-    bool sha256 = is_sha256(object);
-    if (git_repo_open(repo, g, r, GIT_CACHE_FILES, sha256, err) < 0)
-        return -1;
-    if (git_repo_has(repo, object))
-        return 0;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    *trouble = GIT_TROUBLE_REFUSED;
     if (!git_repo_marked(repo, by_ref_only)) {
-        struct arena a CLEANUP(arena_release) = ARENA_INIT;
         const char *spec = keep_refspec(&a, object, "");
         struct str_list refspecs = {&spec, 1, 1};
-        enum git_trouble trouble;
-        if (git_repo_fetch(repo, &refspecs, &trouble, err) < 0)
+        if (git_repo_fetch(repo, &refspecs, trouble, err) < 0)
             return -1;
-        if (trouble == GIT_TROUBLE_NONE)
-            return git_repo_note(repo, object, err);
-        if (trouble != GIT_TROUBLE_REFUSED)
-            return gone(r, object, err);
+        if (*trouble != GIT_TROUBLE_REFUSED)
+            return 0;
         if (git_repo_mark(repo, by_ref_only, err) < 0)
             return -1;
     }
+    if (!ref)
+        return 0;
+    const char *spec = arena_printf(&a, "+%s:refs/slipway/by-ref-%c", ref, object[0]);
+    struct str_list refspecs = {&spec, 1, 1};
+    enum git_trouble by_ref;
+    bool there = false;
+    if (git_repo_fetch(repo, &refspecs, &by_ref, err) < 0 ||
+        (by_ref == GIT_TROUBLE_NONE && holds(repo, object, &there, err) < 0))
+        return -1;
+    if (there)
+        *trouble = GIT_TROUBLE_NONE;
+    return 0;
+}
+
+int git_repo_open_with(struct git_repo *repo, const struct git *g, const struct git_remote *r,
+                       const char *object, enum git_kind kind, const char *ref, struct err *err)
+{
+    bool sha256 = is_sha256(object);
+    enum git_trouble trouble;
+    if (git_repo_open(repo, g, r, kind, sha256, err) < 0)
+        return -1;
+    if (git_repo_has(repo, object))
+        return 0;
+    if (fetch_one(repo, object, ref, &trouble, err) < 0)
+        return -1;
+    if (trouble == GIT_TROUBLE_NONE)
+        return git_repo_note(repo, object, err);
+    if (trouble != GIT_TROUBLE_REFUSED)
+        return gone(r, object, err);
     git_repo_close(repo);
     if (git_repo_open(repo, g, r, GIT_CACHE_ALL, sha256, err) < 0)
         return -1;
@@ -130,7 +160,7 @@ static int read_peeled(struct git_repo *repo, const char *object, const char *mo
     return 0;
 }
 
-/* open_with and read_peeled; a cache that lost the object (somebody tidied it) is made anew once.
+/* Opens and reads; a cache that lost the object (somebody tidied it) is made anew once.
  */
 static int open_and_read(struct git_repo *repo, const struct git *g, const struct git_remote *r,
                          const char *object, const char *more, struct proc_result *result,
@@ -140,7 +170,7 @@ static int open_and_read(struct git_repo *repo, const struct git *g, const struc
         bool cached, lost;
         strbuf_reset(&result->out);
         strbuf_reset(&result->err);
-        if (open_with(repo, g, r, object, err) < 0 ||
+        if (git_repo_open_with(repo, g, r, object, GIT_CACHE_FILES, NULL, err) < 0 ||
             read_peeled(repo, object, more, result, a, commit, &lost, err) < 0)
             return -1;
         if (!lost)

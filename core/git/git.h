@@ -43,6 +43,10 @@ int git_read_file(struct git *g, const struct git_remote *r, const char *commit,
 int git_resolve_tag(struct git *g, const struct git_remote *r, const char *tag, struct arena *a,
                     const char **commit, struct err *err);
 
+/* The head of a branch now; *commit NULL when there is no such branch. */
+int git_resolve_branch(struct git *g, const struct git_remote *r, const char *branch,
+                       struct arena *a, const char **commit, struct err *err);
+
 /* The branch that HEAD names; NULL when detached or unborn. Up to five minutes old. */
 int git_default_branch(struct git *g, const struct git_remote *r, struct arena *a,
                        const char **branch, struct err *err);
@@ -60,6 +64,27 @@ int git_tree(struct git *g, const struct git_remote *r, const char *commit, stru
  * git_read_file has read say it already. */
 int git_ancestry(struct git *g, const struct git_remote *r, const char *mine, const char *applied,
                  enum ancestry *out, struct err *err);
+
+struct git_checkout {
+    const char *commit; /* 40 or 64 hex */
+    const char *ref;    /* full name of a ref that holds it (refs/tags/v1, refs/changes/34/1234/5):
+                           saves fetching everything from servers that hand out by ref only; NULL */
+    const char *dir;    /* absolute; absent or empty; its parent exists. Ends as a plain working
+                           tree without .git */
+    bool submodules;    /* also those below, shallow; only from the same host as the remote, as
+                           configured (no other protocol or host is followed: ERR_PERM names it) */
+    bool lfs;           /* files of Git LFS are fetched (git-lfs installed, else ERR_CONFIG); else
+                           their pointers stay as they are */
+    int64_t size_max;   /* bytes of the tree; more: ERR_PERM. 0: LIMIT_CHECKOUT */
+};
+
+/* Writes the commit's tree to dir: shallow, no hooks, no filters from the repository but LFS where
+ * asked for, symbolic links as they are. Folders and files end as 0755 and 0644 or 0755, whatever
+ * the umask: they may become part of an image. Nothing is left in dir on failure. A commit that the
+ * remote does not have (a tag or branch that was deleted, a rewritten history) is ERR_PERM with
+ * code ENOENT. */
+int git_checkout(struct git *g, const struct git_remote *r, const struct git_checkout *what,
+                 struct err *err);
 
 /* Is the commit contained in the branch's head? */
 int git_on_branch(struct git *g, const struct git_remote *r, const char *commit, const char *branch,

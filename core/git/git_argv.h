@@ -54,6 +54,24 @@ void git_argv_start(struct arena *a, struct str_list *argv, const struct git_cal
 struct str_list git_argv_fetch(struct arena *a, const struct git_call *call, bool depth_one,
                                bool prune, const struct str_list *refspecs);
 
+/* Writes a commit's tree into a folder, through the cache's own index. lfs_url: files of Git LFS
+ * come from there, whatever the repository's .lfsconfig says; NULL: their pointers stay. */
+struct str_list git_argv_write_tree(struct arena *a, const struct git_call *call, const char *dir,
+                                    const char *lfs_url, const char *commit);
+
+/* The sizes of all files of a commit, one a line; "-" for a submodule. */
+struct str_list git_argv_sizes(struct arena *a, const struct git_call *call, const char *commit);
+
+/* The entries of a commit at exactly these paths, "<mode> <object>\t<path>" each, NUL-ended. */
+struct str_list git_argv_entries(struct arena *a, const struct git_call *call, const char *commit,
+                                 const struct str_list *paths);
+
+/* The settings in a commit's .gitmodules; what it includes is not followed. */
+struct str_list git_argv_modules(struct arena *a, const struct git_call *call, const char *commit);
+
+/* Where a server keeps the LFS files of a repository. */
+const char *git_lfs_url(struct arena *a, const char *url);
+
 /* Ends a list with NULL for proc_run. */
 const char *const *git_argv_end(struct arena *a, struct str_list *argv);
 

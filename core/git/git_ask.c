@@ -55,6 +55,21 @@ int git_resolve_tag(struct git *g, const struct git_remote *r, const char *tag, 
     return 0;
 }
 
+int git_resolve_branch(struct git *g, const struct git_remote *r, const char *branch,
+                       struct arena *a, const char **commit, struct err *err)
+{
+    if (git_check_ref("branch", branch, err) < 0)
+        return -1;
+    const char *ref = arena_printf(a, "refs/heads/%s", branch);
+    const char *list[] = {"--quiet", "--end-of-options", "origin", ref};
+    struct str_list args = {list, ARRAY_LEN(list), ARRAY_LEN(list)};
+    const char *text;
+    if (ls_remote(g, r, &args, a, &text, err) < 0)
+        return -1;
+    *commit = git_lsremote_find(a, text, ref);
+    return 0;
+}
+
 int git_default_branch(struct git *g, const struct git_remote *r, struct arena *a,
                        const char **branch, struct err *err)
 {

@@ -133,6 +133,7 @@ int git_repo_open(struct git_repo *repo, const struct git *git, const struct git
     static const char *const names[] = {
         [GIT_CACHE_FILES] = "files",
         [GIT_CACHE_COMMITS] = "commits",
+        [GIT_CACHE_TREES] = "trees",
         [GIT_CACHE_ALL] = "all",
     };
     *repo = (struct git_repo){
@@ -200,7 +201,7 @@ int git_repo_mark(struct git_repo *repo, const char *mark, struct err *err)
     return write_file(path, "", err);
 }
 
-static struct git_call call_of(const struct git_repo *repo, enum git_filter filter)
+struct git_call git_repo_call(const struct git_repo *repo, enum git_filter filter)
 {
     return (struct git_call){
         .git_dir = repo->dir,
@@ -212,7 +213,7 @@ static struct git_call call_of(const struct git_repo *repo, enum git_filter filt
 
 struct str_list git_repo_argv(const struct git_repo *repo, enum git_filter filter, struct arena *a)
 {
-    struct git_call call = call_of(repo, filter);
+    struct git_call call = git_repo_call(repo, filter);
     struct str_list argv = {0};
     git_argv_start(a, &argv, &call);
     return argv;
@@ -227,7 +228,7 @@ int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char 
         .env = git_env(&a, getenv("PATH"), repo->git->cache_dir),
         .input = input,
         .input_len = input ? strlen(input) : 0,
-        .timeout_ms = LIMIT_GIT_MS,
+        .timeout_ms = repo->kind == GIT_CACHE_TREES ? LIMIT_CHECKOUT_MS : LIMIT_GIT_MS,
         .pass_fd = repo->auth > 0 ? repo->auth : 0,
     };
     return proc_run(&opts, r, err);
@@ -277,7 +278,7 @@ static void sweep(const struct git_repo *repo)
  * changed, and then small files had better come along. */
 static enum git_filter fetch_filter(const struct git_repo *repo)
 {
-    if (repo->kind == GIT_CACHE_ALL)
+    if (repo->kind == GIT_CACHE_ALL || repo->kind == GIT_CACHE_TREES)
         return GIT_FILTER_NONE;
     if (repo->kind == GIT_CACHE_COMMITS)
         return GIT_FILTER_TREES;
@@ -288,11 +289,11 @@ int git_repo_fetch(struct git_repo *repo, const struct str_list *refspecs,
                    enum git_trouble *trouble, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct git_call call = call_of(repo, fetch_filter(repo));
+    struct git_call call = git_repo_call(repo, fetch_filter(repo));
     /* A branch `a` that went would stand in the way of a new branch `a/b`. */
     bool prune = strchr(refspecs->at[0], '*') != NULL;
-    struct str_list argv =
-        git_argv_fetch(&a, &call, repo->kind == GIT_CACHE_FILES, prune, refspecs);
+    bool shallow = repo->kind == GIT_CACHE_FILES || repo->kind == GIT_CACHE_TREES;
+    struct str_list argv = git_argv_fetch(&a, &call, shallow, prune, refspecs);
     struct proc_result r CLEANUP(proc_result_release);
     proc_result_init(&r, LIMIT_CHILD_OUTPUT);
     *trouble = GIT_TROUBLE_NONE;

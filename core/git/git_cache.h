@@ -20,6 +20,7 @@ struct git {
 enum git_kind {
     GIT_CACHE_FILES,   /* shallow, blobs on demand */
     GIT_CACHE_COMMITS, /* whole history, commits only */
+    GIT_CACHE_TREES,   /* shallow, with all files: for checkouts */
     GIT_CACHE_ALL      /* whole: for servers that hand out by ref only */
 };
 
@@ -49,7 +50,8 @@ int git_repo_note(struct git_repo *repo, const char *object, struct err *err);
 bool git_repo_marked(const struct git_repo *repo, const char *mark);
 int git_repo_mark(struct git_repo *repo, const char *mark, struct err *err);
 
-/* The start of an argument list for this cache. */
+/* What an argument list for this cache starts from, and that start. */
+struct git_call git_repo_call(const struct git_repo *repo, enum git_filter filter);
 struct str_list git_repo_argv(const struct git_repo *repo, enum git_filter filter, struct arena *a);
 
 /* Runs it; input may be NULL. The result must be initialised. */
@@ -60,6 +62,12 @@ int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char 
  * with ERR_TEMP when the remote could not be asked, ERR_CONFIG when it does not let us in. */
 int git_repo_fetch(struct git_repo *repo, const struct str_list *refspecs,
                    enum git_trouble *trouble, struct err *err);
+
+/* Opens a cache of kind FILES or TREES that holds the object (a commit or a tag), fetching it where
+ * needed; where the server hands out by ref only, first by `ref` (a full name; NULL: none, and only
+ * for TREES), then one of kind ALL. ERR_TEMP with code ENOENT: the remote does not have it. */
+int git_repo_open_with(struct git_repo *repo, const struct git *g, const struct git_remote *r,
+                       const char *object, enum git_kind kind, const char *ref, struct err *err);
 
 /* The error of a child that ended badly: ERR_CONFIG when the remote does not let us in, else
  * ERR_TEMP. A cache that turns out broken is discarded. Returns -1. */

@@ -30,6 +30,14 @@ enum forge_step dialogue_get(struct forge_dialogue *d, int stage, const char *ur
     return FORGE_MORE;
 }
 
+void dialogue_post(struct forge_dialogue *d, const struct js *body, struct http_req *next)
+{
+    next->method = "POST";
+    next->body = js_dump(body, d->arena);
+    next->body_len = strlen(next->body);
+    http_header_add(d->arena, &next->headers, "Content-Type", "application/json; charset=utf-8");
+}
+
 void dialogue_basic(struct forge_dialogue *d, struct http_req *next)
 {
     const struct forge_conf *conf = d->conf;
@@ -56,6 +64,20 @@ bool dialogue_ok(const struct http_resp *resp, const char *what, struct err *err
     else
         (void)err_set(err, ERR_TEMP, resp->status, "%s: unexpected answer, HTTP %d", what,
                       resp->status);
+    return false;
+}
+
+bool dialogue_taken(const struct http_resp *resp, const char *what, const char *right,
+                    struct err *err)
+{
+    static const int refusals[] = {401, 403, 404, 422};
+    if (resp->status == 201 || dialogue_ok(resp, what, err))
+        return true;
+    for (size_t i = 0; err && err->kind == ERR_PERM && i < ARRAY_LEN(refusals); i++)
+        if (resp->status == refusals[i]) {
+            size_t len = strlen(err->text);
+            (void)snprintf(err->text + len, sizeof err->text - len, " (it takes %s)", right);
+        }
     return false;
 }
 

@@ -18,11 +18,19 @@ const char *dialogue_base(struct arena *a, const char *url);
 enum forge_step dialogue_get(struct forge_dialogue *d, int stage, const char *url,
                              struct http_req *next);
 
+/* Makes a POST with a JSON body of the request that a GET has filled. */
+void dialogue_post(struct forge_dialogue *d, const struct js *body, struct http_req *next);
+
 /* Adds "Authorization: Basic" when both username and password are there. */
 void dialogue_basic(struct forge_dialogue *d, struct http_req *next);
 
 /* Is it a 200? Else err says what was asked and what came; 404 keeps its code. */
 bool dialogue_ok(const struct http_resp *resp, const char *what, struct err *err);
+
+/* Was a report taken (200 or 201)? Else err says so, and which right is missing where a refusal may
+ * mean that one is. */
+bool dialogue_taken(const struct http_resp *resp, const char *what, const char *right,
+                    struct err *err);
 
 /* The JSON object of a 200; `prefix` is skipped when not NULL, and must be there. NULL with err:
  * the kind of the status, ERR_TEMP for a body that is none (a proxy's page). */

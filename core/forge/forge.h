@@ -29,6 +29,8 @@ struct forge_conf {
     const char *token; /* GitHub: Bearer */
     const char *ca_file;
     struct str_list hook_secrets; /* all that are active now; never empty in `serve` */
+    bool report;                  /* statuses and comments are sent: it has credentials for that */
+    const char *vote; /* Gerrit: the label that a result votes on, "Verified"; NULL: none */
 };
 
 /* What headers alone tell about a verified request. */
@@ -43,6 +45,19 @@ enum forge_step {
     FORGE_DONE,    /* the dialogue's results are set */
     FORGE_USE_GIT, /* this forge has no API for that: use plain git */
     FORGE_FAILED   /* err is set; ERR_TEMP for "not yet", too */
+};
+
+/* What is said about event->staged_commit, and event->change where there is one. Texts are UTF-8
+ * without control characters (but line ends and tabs in `body`) and secrets; whatever markup they
+ * hold is the dialogue's business. */
+struct forge_report {
+    const char *state;   /* "pending", "success", "failure" */
+    const char *context; /* "slipway/check" */
+    const char *summary; /* one line */
+    const char *body;    /* more lines, NULL */
+    const char *url;     /* for people, NULL */
+    const char *id;      /* one comment a failure of this id (visible ASCII, no blanks or "-->") */
+    bool may_vote;       /* the change has not merged yet */
 };
 
 /* State and results of a dialogue. The engine fills the upper half and drives the steps. */
@@ -61,9 +76,10 @@ struct forge_dialogue {
     const char *head; /* head: the project's default branch, NULL when it has none */
     const char *mine; /* ancestry, set by the engine: two commits of event->project */
     const char *applied;
-    enum ancestry related;       /* ancestry: how they are related */
-    const char *change;          /* change, set by the engine: a number, of event->project */
-    struct change_status status; /* change: what became of it; never CHANGE_UNASKED */
+    enum ancestry related;             /* ancestry: how they are related */
+    const char *change;                /* change, set by the engine: a number, of event->project */
+    struct change_status status;       /* change: what became of it; never CHANGE_UNASKED */
+    const struct forge_report *report; /* report, set by the engine */
 };
 
 /* last is NULL at the first call. Pure but for the dialogue and the arena. */
@@ -102,6 +118,8 @@ struct forge {
     forge_step_fn *head;     /* the default branch; NULL: plain git knows */
     forge_step_fn *ancestry; /* relates d->mine to d->applied; a lost commit is DIVERGED */
     forge_step_fn *change;   /* the state of d->change; NULL: nobody can be asked */
+    forge_step_fn *report;   /* says d->report; may be said again. NULL: it takes no reports */
+    bool report_on_change;   /* report: there is no place for one about a commit without change */
 
     /* Makes and signs the request that this forge would send for an event: send-test-hook. e NULL
      * makes one that means nothing (a ping). The url is set to the path below the service's base:

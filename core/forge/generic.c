@@ -13,6 +13,7 @@
  *
  * Kinds and what each needs besides project:
  *     change.merged   change, branch (or ref), commit
+ *     change.opened   change, branch (or ref), commit; also change.gated
  *     change.closed   change
  *     tag.pushed      ref (or tag), commit
  *     tag.deleted     ref (or tag)
@@ -38,6 +39,8 @@ static const struct generic_kind {
     enum event_kind kind;
     unsigned needs;
 } kinds[] = {
+    {"change.opened", EVENT_OPENED, NEED_CHANGE | NEED_BRANCH | NEED_COMMIT},
+    {"change.gated", EVENT_GATED, NEED_CHANGE | NEED_BRANCH | NEED_COMMIT},
     {"change.merged", EVENT_MERGED, NEED_CHANGE | NEED_BRANCH | NEED_COMMIT},
     {"change.closed", EVENT_CLOSED, NEED_CHANGE},
     {"tag.pushed", EVENT_TAG, NEED_TAG | NEED_COMMIT},

@@ -330,6 +330,8 @@ const struct forge forge_gerrit = {
     .file = gerrit_file,
     .head = gerrit_head,
     .change = gerrit_change,
+    .report = gerrit_report,
+    .report_on_change = true,
     .tree = forge_use_git,
     .sample = gerrit_sample,
 };

@@ -9,7 +9,7 @@
 #define XSSI_PREFIX ")]}'\n"
 
 /* Asks for <api>[/a]/<rest>: below /a/ Gerrit wants credentials, elsewhere it ignores them. */
-static enum forge_step ask(struct forge_dialogue *d, int stage, const char *rest, bool json,
+enum forge_step gerrit_ask(struct forge_dialogue *d, int stage, const char *rest, bool json,
                            struct http_req *next)
 {
     const struct forge_conf *conf = d->conf;
@@ -37,10 +37,10 @@ enum { STAGE_FIRST = 1, STAGE_INCLUDED, STAGE_COMMIT };
  * nobody has reviewed. */
 static enum forge_step ask_included(struct forge_dialogue *d, struct http_req *next)
 {
-    return ask(d, STAGE_INCLUDED,
-               arena_printf(d->arena, "projects/%s/commits/%s/in", escaped_project(d),
-                            d->event->list_commit),
-               true, next);
+    return gerrit_ask(d, STAGE_INCLUDED,
+                      arena_printf(d->arena, "projects/%s/commits/%s/in", escaped_project(d),
+                                   d->event->list_commit),
+                      true, next);
 }
 
 static enum forge_step read_included(struct forge_dialogue *d, const struct http_resp *last,
@@ -195,7 +195,7 @@ static enum forge_step confirm_change(struct forge_dialogue *d, const struct htt
     if (!event_change_ok(e->change) || !event_project_ok(e->project))
         return dialogue_never(err, "the event names no change");
     if (!last)
-        return ask(
+        return gerrit_ask(
             d, STAGE_FIRST,
             arena_printf(d->arena, "changes/%s~%s?o=ALL_REVISIONS", escaped_project(d), e->change),
             true, next);
@@ -215,10 +215,10 @@ static enum forge_step confirm_tag(struct forge_dialogue *d, const struct http_r
     if (!e->tag || !event_ref_ok(e->tag) || !event_project_ok(e->project))
         return dialogue_never(err, "the event names no tag");
     if (!last)
-        return ask(d, STAGE_FIRST,
-                   arena_printf(d->arena, "projects/%s/tags/%s", escaped_project(d),
-                                dialogue_escape(d->arena, e->tag, false)),
-                   true, next);
+        return gerrit_ask(d, STAGE_FIRST,
+                          arena_printf(d->arena, "projects/%s/tags/%s", escaped_project(d),
+                                       dialogue_escape(d->arena, e->tag, false)),
+                          true, next);
     const char *what = arena_printf(d->arena, "tag %s of %s", e->tag, e->project);
     if (last->status == 404)
         return dialogue_never(err, "%s is not there any more, or may not be read", what);
@@ -264,10 +264,10 @@ static enum forge_step read_content(struct forge_dialogue *d, const struct http_
                                     const char *what, struct http_req *next, struct err *err)
 {
     if (last->status == 404)
-        return ask(d, STAGE_COMMIT,
-                   arena_printf(d->arena, "projects/%s/commits/%s", escaped_project(d),
-                                d->event->list_commit),
-                   true, next);
+        return gerrit_ask(d, STAGE_COMMIT,
+                          arena_printf(d->arena, "projects/%s/commits/%s", escaped_project(d),
+                                       d->event->list_commit),
+                          true, next);
     if (!dialogue_ok(last, what, err))
         return FORGE_FAILED;
     unsigned char *content = strlen(last->body) == last->body_len
@@ -287,11 +287,11 @@ enum forge_step gerrit_file(struct forge_dialogue *d, const struct http_resp *la
     if (!event_commit_ok(d->event->list_commit) || !event_project_ok(d->event->project))
         return dialogue_never(err, "the event names no commit to read \"%s\" at", d->path);
     if (!last)
-        return ask(d, STAGE_FIRST,
-                   arena_printf(d->arena, "projects/%s/commits/%s/files/%s/content",
-                                escaped_project(d), d->event->list_commit,
-                                dialogue_escape(d->arena, d->path, false)),
-                   false, next);
+        return gerrit_ask(d, STAGE_FIRST,
+                          arena_printf(d->arena, "projects/%s/commits/%s/files/%s/content",
+                                       escaped_project(d), d->event->list_commit,
+                                       dialogue_escape(d->arena, d->path, false)),
+                          false, next);
     const char *what = arena_printf(d->arena, "%s of %s at %.12s", d->path, d->event->project,
                                     d->event->list_commit);
     if (d->stage == STAGE_FIRST)
@@ -311,8 +311,9 @@ enum forge_step gerrit_head(struct forge_dialogue *d, const struct http_resp *la
     if (!event_project_ok(d->event->project))
         return dialogue_never(err, "the event names no project");
     if (!last)
-        return ask(d, STAGE_FIRST, arena_printf(d->arena, "projects/%s/HEAD", escaped_project(d)),
-                   true, next);
+        return gerrit_ask(d, STAGE_FIRST,
+                          arena_printf(d->arena, "projects/%s/HEAD", escaped_project(d)), true,
+                          next);
     const char *what = arena_printf(d->arena, "the default branch of %s", d->event->project);
     if (!dialogue_ok(last, what, err))
         return FORGE_FAILED;
@@ -364,10 +365,10 @@ enum forge_step gerrit_change(struct forge_dialogue *d, const struct http_resp *
     if (!event_change_ok(d->change) || !event_project_ok(d->event->project))
         return dialogue_never(err, "this is no number of a change");
     if (!last)
-        return ask(d, STAGE_FIRST,
-                   arena_printf(d->arena, "changes/%s~%s?o=CURRENT_REVISION", escaped_project(d),
-                                d->change),
-                   true, next);
+        return gerrit_ask(d, STAGE_FIRST,
+                          arena_printf(d->arena, "changes/%s~%s?o=CURRENT_REVISION",
+                                       escaped_project(d), d->change),
+                          true, next);
     const char *what = arena_printf(d->arena, "change %s of %s", d->change, d->event->project);
     if (last->status == 404) {
         d->status.state = CHANGE_UNKNOWN;

@@ -392,5 +392,6 @@ const struct forge forge_github = {
     .tree = github_tree,
     .ancestry = github_ancestry,
     .change = github_change,
+    .report = github_report,
     .sample = github_sample,
 };

@@ -5,7 +5,6 @@
 #include "core/forge/dialogue.h"
 #include "core/forge/payload.h"
 
-#define ACCEPT_JSON "application/vnd.github+json"
 #define ACCEPT_RAW "application/vnd.github.raw+json"
 #define API_VERSION "2022-11-28"
 
@@ -20,7 +19,7 @@ static const char *api_base(const struct forge_conf *conf, struct arena *a)
 }
 
 /* Asks for <api>/repos/<owner>/<repository>/<rest>. */
-static enum forge_step ask(struct forge_dialogue *d, int stage, const char *rest,
+enum forge_step github_ask(struct forge_dialogue *d, int stage, const char *rest,
                            const char *accept, struct http_req *next, struct err *err)
 {
     const char *project = d->event->project;
@@ -43,7 +42,7 @@ static enum forge_step ask(struct forge_dialogue *d, int stage, const char *rest
 }
 
 /* A refusal, with the wait that GitHub's own header asks for. */
-static enum forge_step refused(const struct forge_dialogue *d, const struct http_resp *last,
+enum forge_step github_refused(const struct forge_dialogue *d, const struct http_resp *last,
                                struct err *err)
 {
     uint64_t reset;
@@ -92,12 +91,12 @@ static enum forge_step confirm_pull(struct forge_dialogue *d, const struct http_
     if (!event_change_ok(d->event->change))
         return dialogue_never(err, "the event names no pull request");
     if (!last)
-        return ask(d, 1, arena_printf(d->arena, "pulls/%s", d->event->change), ACCEPT_JSON, next,
-                   err);
+        return github_ask(d, 1, arena_printf(d->arena, "pulls/%s", d->event->change), GITHUB_ACCEPT,
+                          next, err);
     const char *what =
         arena_printf(d->arena, "pull request %s of %s", d->event->change, d->event->project);
     CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
-    return v ? read_pull(d, v, what, err) : refused(d, last, err);
+    return v ? read_pull(d, v, what, err) : github_refused(d, last, err);
 }
 
 /* What the ref, or a tag object, points to: the commit ends it, a tag object is asked for. */
@@ -119,7 +118,8 @@ static enum forge_step follow_tag(struct forge_dialogue *d, const struct js *v, 
     if (d->stage > LIMIT_TAG_DEPTH)
         return dialogue_never(err, "%s: more than %d tag objects, one inside another", what,
                               LIMIT_TAG_DEPTH);
-    return ask(d, d->stage + 1, arena_printf(d->arena, "git/tags/%s", sha), ACCEPT_JSON, next, err);
+    return github_ask(d, d->stage + 1, arena_printf(d->arena, "git/tags/%s", sha), GITHUB_ACCEPT,
+                      next, err);
 }
 
 static enum forge_step confirm_tag(struct forge_dialogue *d, const struct http_resp *last,
@@ -128,16 +128,16 @@ static enum forge_step confirm_tag(struct forge_dialogue *d, const struct http_r
     if (!d->event->tag || !event_ref_ok(d->event->tag))
         return dialogue_never(err, "the event names no tag");
     if (!last)
-        return ask(d, 1,
-                   arena_printf(d->arena, "git/ref/tags/%s",
-                                dialogue_escape(d->arena, d->event->tag, true)),
-                   ACCEPT_JSON, next, err);
+        return github_ask(d, 1,
+                          arena_printf(d->arena, "git/ref/tags/%s",
+                                       dialogue_escape(d->arena, d->event->tag, true)),
+                          GITHUB_ACCEPT, next, err);
     const char *what = arena_printf(d->arena, "tag %s of %s", d->event->tag, d->event->project);
     if (d->stage == 1 && last->status == 404)
         return dialogue_never(err, "%s is not there any more, or may not be read", what);
     CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
     if (!v)
-        return refused(d, last, err);
+        return github_refused(d, last, err);
     const char *ref = js_str(v, "ref");
     if (d->stage == 1 && !str_eq(str_after(ref, "refs/tags/"), d->event->tag))
         return dialogue_never(err, "%s: the answer is about another ref", what);
@@ -161,8 +161,8 @@ enum forge_step github_confirm(struct forge_dialogue *d, const struct http_resp 
 static enum forge_step ask_commit(struct forge_dialogue *d, int stage, struct http_req *next,
                                   struct err *err)
 {
-    return ask(d, stage, arena_printf(d->arena, "git/commits/%s", d->event->list_commit),
-               ACCEPT_JSON, next, err);
+    return github_ask(d, stage, arena_printf(d->arena, "git/commits/%s", d->event->list_commit),
+                      GITHUB_ACCEPT, next, err);
 }
 
 /* The content, or a 404 that has to be told apart: no such file, or no such commit (yet). */
@@ -173,7 +173,7 @@ static enum forge_step read_content(struct forge_dialogue *d, const struct http_
     if (last->status == 404)
         return ask_commit(d, 2, next, err);
     if (!dialogue_ok(last, what, err))
-        return refused(d, last, err);
+        return github_refused(d, last, err);
     if (type && str_starts(type, "application/json"))
         return dialogue_never(err, "%s is no file", what);
     d->content = last->body;
@@ -187,10 +187,11 @@ enum forge_step github_file(struct forge_dialogue *d, const struct http_resp *la
     if (!event_commit_ok(d->event->list_commit))
         return dialogue_never(err, "the event names no commit to read \"%s\" at", d->path);
     if (!last)
-        return ask(d, 1,
-                   arena_printf(d->arena, "contents/%s?ref=%s",
-                                dialogue_escape(d->arena, d->path, true), d->event->list_commit),
-                   ACCEPT_RAW, next, err);
+        return github_ask(d, 1,
+                          arena_printf(d->arena, "contents/%s?ref=%s",
+                                       dialogue_escape(d->arena, d->path, true),
+                                       d->event->list_commit),
+                          ACCEPT_RAW, next, err);
     const char *what = arena_printf(d->arena, "%s of %s at %.12s", d->path, d->event->project,
                                     d->event->list_commit);
     if (d->stage == 1)
@@ -198,7 +199,7 @@ enum forge_step github_file(struct forge_dialogue *d, const struct http_resp *la
     if (last->status == 404 || last->status == 409 || last->status == 422)
         return dialogue_not_yet(err, "%s: the commit is not visible yet, or may not be read", what);
     if (!dialogue_ok(last, what, err))
-        return refused(d, last, err);
+        return github_refused(d, last, err);
     d->missing = true;
     return FORGE_DONE;
 }
@@ -216,7 +217,7 @@ enum forge_step github_tree(struct forge_dialogue *d, const struct http_resp *la
         return dialogue_not_yet(err, "%s is not visible yet, or may not be read", what);
     CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
     if (!v)
-        return refused(d, last, err);
+        return github_refused(d, last, err);
     d->tree = dialogue_commit(d, v, "tree.sha", what, err);
     return d->tree ? FORGE_DONE : FORGE_FAILED;
 }
@@ -235,18 +236,19 @@ enum forge_step github_ancestry(struct forge_dialogue *d, const struct http_resp
         return dialogue_never(err, "two commits are needed to compare");
     /* Changed files, which may be long, are listed on the first page only. */
     if (!last)
-        return ask(d, 1,
-                   arena_printf(d->arena, "compare/%s...%s?per_page=1&page=2", d->applied, d->mine),
-                   ACCEPT_JSON, next, err);
+        return github_ask(
+            d, 1, arena_printf(d->arena, "compare/%s...%s?per_page=1&page=2", d->applied, d->mine),
+            GITHUB_ACCEPT, next, err);
     const char *what = arena_printf(d->arena, "comparing %.12s with %.12s in %s", d->mine,
                                     d->applied, d->event->project);
     if (d->stage == 1 && last->status == 404)
-        return ask(d, 2, arena_printf(d->arena, "git/commits/%s", d->mine), ACCEPT_JSON, next, err);
+        return github_ask(d, 2, arena_printf(d->arena, "git/commits/%s", d->mine), GITHUB_ACCEPT,
+                          next, err);
     if (d->stage == 2 && last->status == 404)
         return dialogue_not_yet(err, "%s: the first is not visible yet", what);
     CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
     if (!v)
-        return refused(d, last, err);
+        return github_refused(d, last, err);
     if (d->stage == 2) { /* mine is there, so the other is lost, or they share no history */
         d->related = ANCESTRY_DIVERGED;
         return FORGE_DONE;
@@ -295,7 +297,8 @@ enum forge_step github_change(struct forge_dialogue *d, const struct http_resp *
     if (!event_change_ok(d->change))
         return dialogue_never(err, "this is no number of a pull request");
     if (!last)
-        return ask(d, 1, arena_printf(d->arena, "pulls/%s", d->change), ACCEPT_JSON, next, err);
+        return github_ask(d, 1, arena_printf(d->arena, "pulls/%s", d->change), GITHUB_ACCEPT, next,
+                          err);
     const char *what =
         arena_printf(d->arena, "pull request %s of %s", d->change, d->event->project);
     if (last->status == 404) {
@@ -303,5 +306,5 @@ enum forge_step github_change(struct forge_dialogue *d, const struct http_resp *
         return FORGE_DONE;
     }
     CLEANUP_JS struct js *v = dialogue_json(last, NULL, what, err);
-    return v ? read_status(d, v, what, err) : refused(d, last, err);
+    return v ? read_status(d, v, what, err) : github_refused(d, last, err);
 }

@@ -31,6 +31,22 @@ enum forge_step gerrit_file(struct forge_dialogue *d, const struct http_resp *la
 enum forge_step gerrit_change(struct forge_dialogue *d, const struct http_resp *last,
                               struct http_req *next, struct err *err);
 
+/* github_report.c and gerrit_report.c */
+enum forge_step github_report(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err);
+enum forge_step gerrit_report(struct forge_dialogue *d, const struct http_resp *last,
+                              struct http_req *next, struct err *err);
+
+/* What they share with the other dialogues: a GET of <api>/repos/<owner>/<name>/<rest>, of
+ * <api>[/a]/<rest>; a refusal, with the wait that GitHub's own header asks for. */
+#define GITHUB_ACCEPT "application/vnd.github+json"
+enum forge_step github_ask(struct forge_dialogue *d, int stage, const char *rest,
+                           const char *accept, struct http_req *next, struct err *err);
+enum forge_step github_refused(const struct forge_dialogue *d, const struct http_resp *last,
+                               struct err *err);
+enum forge_step gerrit_ask(struct forge_dialogue *d, int stage, const char *rest, bool json,
+                           struct http_req *next);
+
 /* Answers FORGE_USE_GIT. */
 enum forge_step forge_use_git(struct forge_dialogue *d, const struct http_resp *last,
                               struct http_req *next, struct err *err);

@@ -5,6 +5,9 @@
         hub.pull("team/app", 7, head=HEAD, merge_commit=MERGED, merged_at="2026-11-23T16:40:10Z")
         ... hub.url ...
 
+What is reported is kept: `hub.statuses[sha]` and `hub.comments[number]`, `review.reviews`, each in
+the order in which they came.
+
 Requests that the real ones would refuse (or that break the documented form) are refused here too
 and listed in `violations`; a test ends with `assert not hub.violations`. Each request is recorded
 in `requests`; `inject` makes the next ones fail or wait. State may be changed at any time.
@@ -15,6 +18,7 @@ import hashlib
 import http.server
 import json
 import re
+import sys
 import threading
 import time
 import urllib.parse
@@ -34,8 +38,9 @@ class Answer(Exception):
 
 
 class Request:
-    def __init__(self, method, target, headers):
+    def __init__(self, method, target, headers, body=b""):
         self.method = method
+        self.body = body
         self.target = target
         path, _, query = target.partition("?")
         self.path = path
@@ -104,10 +109,8 @@ def make_handler(fake):
             self.wfile.write(answer.body)
 
         def handle_any(self):
-            request = Request(self.command, self.path, self.headers)
             length = int(self.headers.get("Content-Length") or 0)
-            if length:
-                self.rfile.read(length)
+            request = Request(self.command, self.path, self.headers, self.rfile.read(length))
             self.answer(fake.respond(request))
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
@@ -224,6 +227,19 @@ class ForgeFake:
         except Answer as answer:
             return answer
 
+    def json_body(self, request, fields, refusal):
+        """The JSON object of a POST, with no other fields than these."""
+        kind = request.headers.get("Content-Type", "").replace(" ", "").lower()
+        if kind not in ("application/json", "application/json;charset=utf-8"):
+            self.violation(request, f"Content-Type {kind}", refusal)
+        try:
+            value = json.loads(request.body.decode("utf-8"))
+        except ValueError:
+            self.violation(request, f"no JSON: {request.body!r}", refusal)
+        if not isinstance(value, dict) or set(value) - set(fields):
+            self.violation(request, f"other fields than {fields}: {value}", refusal)
+        return value
+
     def handle(self, request):
         raise NotImplementedError
 
@@ -234,9 +250,15 @@ class GitHubFake(ForgeFake):
     ACCEPT = ("application/vnd.github+json", "application/vnd.github.raw+json")
     VERSION = "2022-11-28"
 
-    def __init__(self, token=None):
+    STATUS = ("state", "target_url", "description", "context")
+    RIGHTS = ("statuses", "comments")
+
+    def __init__(self, token=None, rights=RIGHTS):
         super().__init__()
         self.token = token
+        self.rights = set(rights)
+        self.statuses = {}
+        self.comments = {}
 
     def pull(self, project, number, head, base="main", merged=True, merge_commit=None,
              merged_at=None, state=None, title="A change"):
@@ -270,7 +292,9 @@ class GitHubFake(ForgeFake):
         version = headers.get("X-GitHub-Api-Version")
         if version != self.VERSION:
             self.violation(request, f"API version {version}", self.error(400, "no such version"))
-        if request.method != "GET":
+        writes = re.fullmatch(r"/repos/[^/]+/[^/]+/(statuses/[^/]+|issues/[^/]+/comments)",
+                              request.path)
+        if request.method != "GET" and not (request.method == "POST" and writes):
             self.violation(request, "method", self.error(404, "Not Found"))
 
     def is_proven(self, request):
@@ -296,7 +320,8 @@ class GitHubFake(ForgeFake):
             self.violation(request, "raw is for files", self.error(415, "Unsupported 'Accept'"))
         calls = [("contents", self.contents), ("git/commits", self.git_commit),
                  ("git/ref/tags", self.tag_ref), ("git/tags", self.tag_object),
-                 ("pulls", self.pulls), ("compare", self.compare)]
+                 ("pulls", self.pulls), ("compare", self.compare),
+                 ("statuses", self.set_status), ("issues", self.issue_comments)]
         for prefix, call in calls:
             names = prefix.split("/")
             if rest[:len(names)] == names and len(rest) > len(names):
@@ -346,6 +371,55 @@ class GitHubFake(ForgeFake):
             raise self.error(404, "Not Found")
         return self.json(state.changes[int(number)])
 
+    def want_right(self, request, right):
+        if "Authorization" not in request.headers:
+            raise self.error(401, "Requires authentication")
+        if right not in self.rights:
+            raise self.error(403, "Resource not accessible by personal access token")
+
+    def invalid(self, request, text):
+        self.violation(request, text, self.error(422, f"Validation Failed: {text}"))
+
+    def set_status(self, request, state, sha):
+        if request.method != "POST":
+            self.violation(request, "method", self.error(404, "Not Found"))
+        self.want_right(request, "statuses")
+        value = self.json_body(request, self.STATUS, self.error(400, "Problems parsing JSON"))
+        if value.get("state") not in ("error", "failure", "pending", "success"):
+            self.invalid(request, f"state {value.get('state')}")
+        if len(value.get("description") or "") > 140:
+            self.invalid(request, "description is too long (maximum is 140 characters)")
+        if not re.match(r"https?://", value.get("target_url") or "https://"):
+            self.invalid(request, "target_url must use http(s) scheme")
+        if not value.get("context") or len(value["context"]) > 255:
+            self.invalid(request, "context")
+        if not COMMIT.match(sha) or sha not in state.commits:
+            raise self.error(422, f"No commit found for SHA: {sha}")
+        self.statuses.setdefault(sha, []).append(value)
+        return self.json({"id": len(self.statuses[sha]), **value}, 201)
+
+    def issue_comments(self, request, state, path):
+        number, _, rest = path.partition("/")
+        if rest != "comments" or not number.isdigit() or int(number) not in state.changes:
+            raise self.error(404, "Not Found")
+        said = self.comments.setdefault(int(number), [])
+        if request.method == "GET":
+            since = request.query.get("since", [""])[0]
+            size = int(request.query.get("per_page", ["30"])[0])
+            if since and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", since):
+                self.invalid(request, f"since {since}")
+            if not 1 <= size <= 100:
+                self.invalid(request, f"per_page {size}")
+            return self.json([c for c in said if c["updated_at"] >= since][:size])
+        self.want_right(request, "comments")
+        value = self.json_body(request, ("body",), self.error(400, "Problems parsing JSON"))
+        if not value.get("body") or len(value["body"]) > 65536:
+            self.invalid(request, "body")
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        said.append({"id": len(said) + 1, "body": value["body"], "created_at": now,
+                     "updated_at": now, "user": {"login": "slipway-bot"}})
+        return self.json(said[-1], 201)
+
     def compare(self, request, state, pair):
         base, dots, head = pair.partition("...")
         if not dots or base not in state.commits or head not in state.commits:
@@ -362,10 +436,15 @@ class GitHubFake(ForgeFake):
 class GerritFake(ForgeFake):
     """https://gerrit-review.googlesource.com/Documentation/rest-api.html. `url` is the web base."""
 
-    def __init__(self, username=None, password=None):
+    NOTIFY = ("NONE", "OWNER", "OWNER_REVIEWERS", "ALL")
+
+    def __init__(self, username=None, password=None, labels=None):
+        """labels: name -> the highest vote that our user may give, up or down; 0: none."""
         super().__init__()
         self.username = username
         self.password = password
+        self.labels = {"Code-Review": 0, "Verified": 1} if labels is None else labels
+        self.reviews = []
 
     def change(self, project, number, revisions, branch="main", status="MERGED",
                submitted="2026-11-23 16:40:10.000000000"):
@@ -404,10 +483,12 @@ class GerritFake(ForgeFake):
         return True
 
     def handle(self, request):
-        if request.method != "GET":
-            self.violation(request, "method", Answer(405, b"Method Not Allowed"))
         proven = self.is_proven(request)
         parts = request.parts
+        if len(parts) == 5 and (parts[0], parts[2], parts[4]) == ("changes", "revisions", "review"):
+            return self.post_review(request, parts[1], parts[3], proven)
+        if request.method != "GET":
+            self.violation(request, "method", Answer(405, b"Method Not Allowed"))
         if len(parts) == 2 and parts[0] == "changes":
             return self.get_change(request, parts[1], proven)
         if len(parts) >= 3 and parts[0] == "projects":
@@ -426,15 +507,46 @@ class GerritFake(ForgeFake):
             raise self.missing(name)
         return state
 
-    def get_change(self, request, identifier, proven):
+    def find_change(self, request, identifier, proven):
         project, tilde, number = identifier.rpartition("~")
-        options = set(request.query.get("o", []))
         if not tilde or not number.isdigit():
             self.violation(request, "change id", self.missing(identifier))
         state = self.visible(project, proven)
         if int(number) not in state.changes:
             raise self.missing(identifier)
-        change = dict(state.changes[int(number)])
+        return dict(state.changes[int(number)])
+
+    def post_review(self, request, identifier, revision, proven):
+        if request.method != "POST":
+            self.violation(request, "method", Answer(405, b"Method Not Allowed"))
+        if not proven:
+            raise Answer(403, b"Authentication required")
+        change = self.find_change(request, identifier, proven)
+        if revision not in change["revisions"]:
+            raise self.missing(revision)
+        bad = Answer(400, b"bad request")
+        value = self.json_body(request, ("message", "tag", "labels", "notify"), bad)
+        if not value.get("tag", "").startswith("autogenerated:"):
+            self.violation(request, f"tag {value.get('tag')}", bad)
+        if value.get("notify", "ALL") not in self.NOTIFY:
+            self.violation(request, f"notify {value['notify']}", bad)
+        if len(value.get("message", "").encode()) > 16384:
+            self.violation(request, "the message is too long", bad)
+        for label, vote in value.get("labels", {}).items():
+            if label not in self.labels:
+                raise Answer(400, f'label "{label}" is not a configured label'.encode())
+            if vote not in (-2, -1, 0, 1, 2):
+                self.violation(request, f"vote {vote}", bad)
+            if abs(vote) > self.labels[label]:
+                raise Answer(403, f'Applying label "{label}": {vote} is restricted'.encode())
+            if change["status"] != "NEW":
+                raise Answer(409, b"change is closed")
+        self.reviews.append({"change": identifier, "revision": revision, **value})
+        return self.json({"labels": value["labels"]} if "labels" in value else {})
+
+    def get_change(self, request, identifier, proven):
+        options = set(request.query.get("o", []))
+        change = self.find_change(request, identifier, proven)
         unknown = options - {"ALL_REVISIONS", "CURRENT_REVISION"}
         if unknown:
             self.violation(request, f"options {unknown}", Answer(400, b"unrecognized option"))
@@ -472,3 +584,40 @@ class GerritFake(ForgeFake):
             return Answer(200, base64.b64encode(commit.files[rest[1]]), headers={
                 "X-FYI-Content-Encoding": "base64", "X-FYI-Content-Type": "text/plain"})
         return self.violation(request, "no such path", Answer(404, b"Not Found"))
+
+
+def main():
+    """For tests in C: `forge_fake.py github|gerrit`. Project team/app has the commits aaa... and
+    bbb..., the latter of change 7. Prints the port, and each request with its body as a line of
+    JSON; a PUT of /_ctl/fault with {"pattern", "status", "times", "delay"} makes a fault."""
+    kind = sys.argv[1]
+    fake = (GitHubFake if kind == "github" else GerritFake)(*sys.argv[2:])
+    fake.commit("team/app", "a" * 40)
+    fake.commit("team/app", "b" * 40, parents=["a" * 40])
+    if kind == "github":
+        fake.pull("team/app", 7, head="b" * 40, merged=False)
+    else:
+        fake.change("team/app", 7, [("b" * 40, "REWORK", "2026-11-23 16:40:10.000000000")],
+                    status="NEW")
+    respond = fake.respond
+
+    def told(request):
+        if request.path == "/_ctl/fault":
+            fault = json.loads(request.body)
+            fake.inject(**fault)
+            return Answer(200)
+        seen = len(fake.violations)
+        answer = respond(request)
+        print(json.dumps({"method": request.method, "target": request.target,
+                          "body": request.body.decode("utf-8"), "status": answer.status,
+                          "violations": fake.violations[seen:]}), flush=True)
+        return answer
+
+    fake.respond = told
+    fake.start()
+    print(f"port={fake.url.rpartition(':')[2]}", flush=True)
+    fake.thread.join()
+
+
+if __name__ == "__main__":
+    main()

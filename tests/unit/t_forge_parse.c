@@ -290,7 +290,7 @@ static void samples(void **state)
     static const bool supported[ARRAY_LEN(types)][EVENT__MAX] = {
         {true, false, true, true, true, true, true, true, true},
         {true, false, true, true, true, true, true, true, true},
-        {false, false, true, true, true, false, true, true, true},
+        {true, true, true, true, true, false, true, true, true},
     };
     for (size_t t = 0; t < ARRAY_LEN(types); t++)
         for (int k = 0; k < EVENT__MAX; k++)

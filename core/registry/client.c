@@ -113,6 +113,15 @@ bool registry_knows(const struct registry *r, const char *host)
     return registry_find(r, host, false) != NULL;
 }
 
+struct str_list registry_plain_hosts(const struct registry *r, struct arena *a)
+{
+    struct str_list hosts = {0};
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->hosts[i].anonymous && r->hosts[i].conf->plain_http)
+            *list_push(a, &hosts) = r->hosts[i].conf->host;
+    return hosts;
+}
+
 /* What was forgotten costs a few requests to learn again. */
 static void drop_oldest_repo(struct registry_host *h)
 {

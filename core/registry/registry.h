@@ -45,6 +45,8 @@ struct registry *registry_new(struct http_client *http, const struct registry_co
                               struct credentials *credentials);
 void registry_free(struct registry *r);
 bool registry_knows(const struct registry *r, const char *host);
+/* The hosts that are configured with plain_http. */
+struct str_list registry_plain_hosts(const struct registry *r, struct arena *a);
 /* Nobody waits for a host's back-off any more: such requests fail with ERR_TEMP. From any thread.
  */
 void registry_stop(struct registry *r);

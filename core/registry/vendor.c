@@ -10,6 +10,8 @@
 #include "core/registry/auth.h"
 #include "core/registry/vendor_internal.h"
 
+#include <errno.h>
+
 static const struct vendor *const vendors[] = {
     &vendor_dockerhub, &vendor_quay, &vendor_harbor, &vendor_ghcr, &vendor_gitlab, &vendor_acr,
 };
@@ -367,6 +369,6 @@ int vendor_create(struct registry *r, struct arena *a, const char *host, const c
     if (open_job(&j, r, a, host, name, true, err) < 0)
         return -1;
     if (!j.base || !j.vendor->create)
-        return err_set(err, ERR_PERM, 0, "%s has no call that makes a repository", host);
+        return err_set(err, ERR_PERM, EOPNOTSUPP, "%s has no call that makes a repository", host);
     return j.vendor->create(&j, as, made, err);
 }

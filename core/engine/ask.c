@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-enum { DIALOGUE_STEPS_MAX = 12 };
+enum { DIALOGUE_STEPS_MAX = 12, STOP_POLL_MS = 200 };
 
 /* One question: who is asked, and what the dialogue works on. Not moved once begun. */
 struct question {
@@ -15,6 +15,8 @@ struct question {
     struct event event; /* a copy, so that only a confirmation changes the caller's */
     struct forge_dialogue dialogue;
     struct git_remote remote;
+    int64_t timeout_ms; /* of one request; 0: the usual */
+    bool may_stop;      /* given up when the engine is to stop */
 };
 
 /* ERR_CONFIG when the forge was taken out of the configuration. */
@@ -24,8 +26,7 @@ static int begin(struct question *q, const struct engine *e, const struct event 
     const struct forge_conf *conf = engine_forge(e, event->forge);
     if (!conf)
         return err_set(err, ERR_CONFIG, 0, "forge '%s' is not configured (any more)", event->forge);
-    q->engine = e;
-    q->event = *event;
+    *q = (struct question){.engine = e, .event = *event};
     q->forge = forge_find(conf->type);
     if (!q->forge)
         return err_set(err, ERR_BUG, 0, "forge '%s' has unknown type '%s'", event->forge,
@@ -41,6 +42,27 @@ static int begin(struct question *q, const struct engine *e, const struct event 
     return 0;
 }
 
+static bool is_stopping(const struct engine *e)
+{
+    return e->stop && atomic_load(e->stop);
+}
+
+/* One request, which ends with the engine where the question may be asked another time. */
+static int put(const struct question *q, struct http_call *call, struct err *err)
+{
+    const struct engine *e = q->engine;
+    call->timeout_ms = q->timeout_ms;
+    if (!q->may_stop)
+        return http_do(e->http, q->dialogue.arena, call, err);
+    struct http_flight *flight = http_start(e->http, call);
+    while (!is_stopping(e) && http_wait(e->http, &flight, 1, STOP_POLL_MS) != 0)
+        continue;
+    if (http_land(e->http, flight, q->dialogue.arena) == 0)
+        return 0;
+    *err = call->err;
+    return is_stopping(e) ? err_set(err, ERR_TEMP, EINTR, "stopped while it was asked") : -1;
+}
+
 /* Drives the dialogue to its end. Returns FORGE_DONE, FORGE_USE_GIT or FORGE_FAILED. */
 static enum forge_step converse(struct question *q, forge_step_fn *step, struct err *err)
 {
@@ -54,7 +76,7 @@ static enum forge_step converse(struct question *q, forge_step_fn *step, struct 
             return result;
         call = (struct http_call){
             .req = next, .max_body = LIMIT_RESPONSE, .via.ca_file = d->conf->ca_file};
-        if (http_do(q->engine->http, d->arena, &call, err) < 0) {
+        if (put(q, &call, err) < 0) {
             (void)err_wrap(err, "asking forge '%s'", d->conf->name);
             return FORGE_FAILED;
         }
@@ -80,6 +102,17 @@ static int confirm_by_git(struct question *q, struct err *err)
         return err_set(err, ERR_PERM, ENOENT, "tag '%s' is not in %s any more", event->tag,
                        event->project);
     event->order_commit = event->list_commit = event->staged_commit = commit;
+    return 0;
+}
+
+int ask_remote(const struct engine *e, const char *forge, const char *project, struct arena *a,
+               struct git_remote *out, struct err *err)
+{
+    struct question q;
+    const struct event event = {.kind = EVENT_BRANCH, .forge = forge, .project = project};
+    if (begin(&q, e, &event, a, err) < 0)
+        return -1;
+    *out = q.remote;
     return 0;
 }
 
@@ -180,6 +213,25 @@ int ask_change(const struct engine *e, const char *forge, const char *project, c
         return -1;
     *out = q.dialogue.status;
     return 0;
+}
+
+int ask_report(const struct engine *e, const struct event *event, const struct forge_report *report,
+               struct arena *a, struct err *err)
+{
+    struct question q;
+    if (begin(&q, e, event, a, err) < 0)
+        return -1;
+    q.timeout_ms = LIMIT_REPORT_MS;
+    q.may_stop = true;
+    q.dialogue.report = report;
+    switch (converse(&q, q.forge->report, err)) {
+    case FORGE_DONE:
+        return 0;
+    case FORGE_USE_GIT:
+        return err_set(err, ERR_PERM, 0, "forge '%s' takes no reports", event->forge);
+    default:
+        return -1;
+    }
 }
 
 int ask_ancestry(const struct engine *e, const struct event *event, const struct order_key *mine,

@@ -10,6 +10,10 @@
 #include "core/domain/order.h"
 #include "core/engine/engine.h"
 
+/* Where a project's code is, and as whom it is fetched. */
+int ask_remote(const struct engine *e, const char *forge, const char *project, struct arena *a,
+               struct git_remote *out, struct err *err);
+
 /* Completes an event that came unsigned or partial (event->confirm), in place; tags are peeled to
  * commits. ERR_TEMP with code EAGAIN: the event says merged, the forge does not yet. */
 int ask_confirm(const struct engine *e, struct event *event, struct arena *a, struct err *err);
@@ -34,6 +38,11 @@ int ask_on_branch(const struct engine *e, const struct event *event, const char 
  * forge that was taken out of the configuration. */
 int ask_change(const struct engine *e, const char *forge, const char *project, const char *change,
                struct arena *a, struct change_status *out, struct err *err);
+
+/* Says a report about event->staged_commit, and event->change. Ends soon when the engine is to
+ * stop: ERR_TEMP with code EINTR. */
+int ask_report(const struct engine *e, const struct event *event, const struct forge_report *report,
+               struct arena *a, struct err *err);
 
 /* How the commits of two keys of the event's project are related; ANCESTRY_NOT_ASKED where the
  * forge's own merge times tell already. */

@@ -3,20 +3,18 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/plan.h"
+#include "core/engine/closed.h"
 
-/* What a kind of event leads to here. The pipelines check, gate and post build images. */
+/* What a kind of event leads to here. */
 static const struct {
-    bool publishes;
+    bool starts; /* a task */
     const char *ignored;
 } kinds[EVENT__MAX] = {
-    [EVENT_OPENED] = {false, "a proposed change starts the pipeline check, which builds: this "
-                             "version has no builder"},
-    [EVENT_GATED] = {false, "a gated change starts the pipeline gate, which builds: this version "
-                            "has no builder"},
+    [EVENT_OPENED] = {true, NULL},
+    [EVENT_GATED] = {true, NULL},
     [EVENT_MERGED] = {true, NULL},
-    [EVENT_CLOSED] = {false, "a change that closed without merging publishes nothing"},
-    [EVENT_BRANCH] = {false, "a branch moved: the pipeline post builds, and this version has no "
-                             "builder; merges are taken from the change itself"},
+    [EVENT_CLOSED] = {true, NULL},
+    [EVENT_BRANCH] = {true, NULL},
     [EVENT_BRANCH_DELETED] = {false, NULL},
     [EVENT_TAG] = {true, NULL},
     [EVENT_TAG_DELETED] = {false, NULL},
@@ -27,25 +25,27 @@ static const struct {
 void deliver_task(const struct event *event, int64_t delivery, int64_t received_at, struct arena *a,
                   struct task *out)
 {
-    enum pipeline pipeline = PIPELINE_PROMOTE;
-    (void)plan_pipeline(event->kind, &pipeline);
+    enum pipeline pipeline;
+    const char *name =
+        plan_pipeline(event->kind, &pipeline) ? pipeline_name(pipeline) : CLOSED_PIPELINE;
     const char *ref = event->change ? arena_printf(a, "change/%s", event->change)
                       : event->tag  ? arena_printf(a, "refs/tags/%s", event->tag)
                                     : arena_printf(a, "refs/heads/%s", event->branch);
     const char *commit = event->order_commit ? event->order_commit : event->staged_commit;
-    const char *lane_ref = event->branch ? event->branch : ref;
+    bool of_change =
+        event->kind == EVENT_OPENED || event->kind == EVENT_GATED || event->kind == EVENT_CLOSED;
+    const char *lane_ref = event->branch && !of_change ? event->branch : ref;
     *out = (struct task){
         .delivery = delivery,
         .state = TASK_QUEUED,
         .forge = event->forge,
         .project = event->project,
-        .pipeline = pipeline_name(pipeline),
+        .pipeline = name,
         .ref = ref,
         .event = event_to_json(event, a),
-        .lane = arena_printf(a, "%s %s %s %s", event->forge, event->project, lane_ref,
-                             pipeline_name(pipeline)),
-        .key = arena_printf(a, "%s %s %s %s %s", event->forge, event->project,
-                            pipeline_name(pipeline), ref, commit ? commit : "-"),
+        .lane = arena_printf(a, "%s %s %s %s", event->forge, event->project, lane_ref, name),
+        .key = arena_printf(a, "%s %s %s %s %s", event->forge, event->project, name, ref,
+                            commit ? commit : "-"),
         .order = {.project = arena_printf(a, "%s/%s", event->forge, event->project),
                   .commit = commit,
                   .happened_at = event->happened_at,
@@ -61,10 +61,39 @@ static const char *why_ignored(const struct engine *e, const struct event *event
         return kinds[event->kind].ignored;
     if (event->kind == EVENT_TAG_DELETED || event->kind == EVENT_BRANCH_DELETED)
         return NULL;
-    if (!policy_find(e->policy, event->forge, event->project))
+    const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
+    enum pipeline pipeline;
+    if (!policy)
         return arena_printf(a, "no entry of `projects` matches %s of forge %s", event->project,
                             event->forge);
+    /* These do nothing but build. */
+    bool builds =
+        event->kind == EVENT_OPENED || event->kind == EVENT_GATED || event->kind == EVENT_BRANCH;
+    if (builds && plan_pipeline(event->kind, &pipeline) && !policy->may_build[pipeline])
+        return arena_printf(a, "policy does not let this project build in %s (may_build)",
+                            pipeline_name(pipeline));
     return NULL;
+}
+
+/* What lies in the intermediate registry has the run in front of its tag, and its name is that of a
+ * repository to which the project may publish. */
+static bool is_intermediate(const struct policy_project *policy, const struct event *event,
+                            const struct event_image *image, struct arena *a)
+{
+    const char *rest =
+        policy->intermediate ? str_after(image->repository, policy->intermediate) : NULL;
+    const char *prefix = arena_printf(a, "%s_", event->run_id ? event->run_id : "");
+    if (!rest || *rest != '/' || !event->run_id || !str_starts(image->tag, prefix))
+        return false;
+    /* The port of a registry was written with '_' there. */
+    char *name = arena_strdup(a, rest + 1);
+    char *host_end = strchr(name, '/'), *port = strchr(name, '_');
+    if (policy_may_publish(policy, name))
+        return true;
+    if (!port || !host_end || port > host_end)
+        return false;
+    *port = ':';
+    return policy_may_publish(policy, name);
 }
 
 /* A gate may only record its own change's staged tags, where its project may publish: otherwise one
@@ -75,6 +104,8 @@ static const char *why_not_staged(const struct engine *e, const struct event *ev
     const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
     const char *prefix = arena_printf(a, "change_%s_", event->change);
     list_each (const struct event_image, image, &event->images) {
+        if (is_intermediate(policy, event, image, a))
+            continue;
         if (!str_starts(image->tag, prefix))
             return arena_printf(a, "%s:%s is no staged tag of change %s: it would start with %s",
                                 image->repository, image->tag, event->change, prefix);
@@ -97,7 +128,7 @@ static const char *sort_event(const struct engine *e, const struct delivery *d,
             *list_push(a, &out->staged) = *event;
         return ignored;
     }
-    if (!kinds[event->kind].publishes) {
+    if (!kinds[event->kind].starts) {
         *list_push(a, &out->deleted) = *event;
         return NULL;
     }

@@ -5,6 +5,8 @@
 #include "core/os/clock.h"
 #include "core/os/random.h"
 
+#include <errno.h>
+
 const struct forge_conf *engine_forge(const struct engine *e, const char *name)
 {
     for (size_t i = 0; i < e->n_forges; i++)
@@ -28,5 +30,25 @@ struct outcome outcome_of_error(const struct err *err, int attempt, struct arena
     } else if (err->kind == ERR_TEMP) {
         out.reason = arena_printf(a, "given up after %d attempts: %s", attempt, err->text);
     }
+    return out;
+}
+
+struct outcome outcome_of_wait(const struct task *t, int64_t limit_s, const struct err *err,
+                               struct arena *a)
+{
+    int64_t now = clock_now_ms(), age = now - t->received_at;
+    int64_t limit = limit_s * 1000;
+    bool nothing = err->code == ENOENT;
+    struct outcome out = {.run_at = now + retry_poll_ms(age), .patient = true};
+    if (age < limit) {
+        char until[32];
+        str_rfc3339((t->received_at + limit) / 1000, until);
+        out.state = nothing ? TASK_WAITING : TASK_FAILED;
+        out.reason = arena_printf(a, "%s; waiting until %s", err->text, until);
+        return out;
+    }
+    out.state = nothing ? TASK_SKIPPED : TASK_DEAD;
+    out.reason = arena_printf(a, "%s; waited %lld s; stage it, then `slipway queue retry`",
+                              err->text, (long long)limit_s);
     return out;
 }

@@ -14,7 +14,9 @@
 
 #include <stdatomic.h>
 
+struct build_conf;
 struct mirror_confs;
+struct zuul_confs;
 struct target_locks;
 struct push_proofs;
 
@@ -28,7 +30,10 @@ struct engine {
     size_t n_forges;
     const struct policy *policy;
     const struct mirror_confs *mirrors; /* run by the clock; NULL for commands */
+    const struct build_conf *build;     /* NULL: nothing is built */
+    const struct zuul_confs *zuuls;     /* NULL: none */
     struct target_locks *locks;         /* NULL for commands that only plan */
+    const char *public_url;             /* base of our own pages, NULL: not said */
     char *scratch;                      /* a directory that ends with the engine, NULL: none */
     const atomic_bool *stop;            /* becomes true: begin nothing long; NULL for commands */
     struct push_proofs *proofs;         /* repositories that took a push of ours lately; as locks */
@@ -47,6 +52,11 @@ struct outcome {
     const char *reason; /* for people, in the task's arena */
     bool patient;       /* it only waits: this was no failed attempt */
 };
+
+/* What is to be promoted is not there (yet): waiting until limit_s after the event, then skipped,
+ * or where a part of it is there (err->code is not ENOENT) failed. */
+struct outcome outcome_of_wait(const struct task *t, int64_t limit_s, const struct err *err,
+                               struct arena *a);
 
 /* Turns a failure into an outcome: failed with a time to try again, or dead. */
 struct outcome outcome_of_error(const struct err *err, int attempt, struct arena *a);

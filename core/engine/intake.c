@@ -94,6 +94,7 @@ int intake_plan(const struct engine *e, struct event *event, struct arena *a, st
     const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
     struct plan_input in = {.event = event,
                             .policy = policy,
+                            .run_id = event->run_id,
                             .knows_registry = engine_knows_registry,
                             .ctx = e->registry};
     enum pipeline pipeline;

@@ -36,13 +36,14 @@ static bool is_of_event(const struct staged *row, const struct event *event)
 }
 
 /* A gate that built another tree than the one that merged tested something else. */
-static int check_tree(struct publishing *p, const struct staged *row, struct err *err)
+static int check_tree(const struct engine *e, const struct event *event,
+                      const struct policy_project *policy, const struct staged *row,
+                      struct arena *a, struct err *err)
 {
-    if (!row->tree || p->policy->on_stale == STALE_PROMOTE ||
-        str_eq(row->commit, p->event->list_commit))
+    if (!row->tree || policy->on_stale == STALE_PROMOTE || str_eq(row->commit, event->list_commit))
         return 0;
     const char *tree = NULL;
-    if (ask_tree(p->engine, p->event, p->arena, &tree, err) < 0) {
+    if (ask_tree(e, event, a, &tree, err) < 0) {
         err->code = 0; /* not to be taken for a missing record */
         return err_wrap(err, "comparing the staged tree with the merged one");
     }
@@ -50,11 +51,32 @@ static int check_tree(struct publishing *p, const struct staged *row, struct err
         return 0;
     return err_set(err, ERR_PERM, ESTALE,
                    "what the gate built is not what merged: its tree is %.12s, that of %.12s is "
-                   "%.12s; gate the change again, or set on_stale for this project%s",
-                   row->tree, p->event->list_commit, tree,
-                   p->policy->on_stale == STALE_REBUILD
-                       ? " (rebuild needs a builder, which this version does not have)"
-                       : "");
+                   "%.12s; gate the change again, or set on_stale for this project",
+                   row->tree, event->list_commit, tree);
+}
+
+int provenance_row(const struct engine *e, const struct event *event,
+                   const struct policy_project *policy, struct arena *a, const struct staged **row,
+                   struct err *err)
+{
+    struct staged *found = arena_alloc(a, sizeof *found);
+    bool is_there = false;
+    *row = NULL;
+    if (store_staged_get(e->store, event->forge, event->project, event->change, a, found, &is_there,
+                         err) < 0)
+        return -1;
+    if (!is_there)
+        return 0;
+    if (!is_of_event(found, event))
+        return err_set(err, ERR_TEMP, ENOENT,
+                       "the gate recorded commit %.12s (patchset %s) for change %s, but %.12s "
+                       "merged; did the gate's upload job run for this patchset?",
+                       found->commit ? found->commit : "-", found->patchset ? found->patchset : "-",
+                       event->change, event->staged_commit ? event->staged_commit : "-");
+    if (check_tree(e, event, policy, found, a, err) < 0)
+        return -1;
+    *row = found;
+    return 0;
 }
 
 static const char *recorded_digest(const struct staged *row, const struct flip *f)
@@ -67,29 +89,21 @@ static const char *recorded_digest(const struct staged *row, const struct flip *
 
 int provenance_recorded(struct publishing *p, struct err *err)
 {
-    struct staged row = {0};
-    bool found = false;
-    if (!p->event->change)
-        return 0;
+    const struct staged *row = NULL;
+    bool staged = false;
     for (size_t i = 0; i < p->n; i++)
-        if (p->flips[i].step.staged_tag && check_owner(p, &p->flips[i], err) < 0)
-            return -1;
-    if (store_staged_get(p->engine->store, p->event->forge, p->event->project, p->event->change,
-                         p->arena, &row, &found, err) < 0)
-        return -1;
-    if (!found)
+        if (p->flips[i].step.staged_tag) {
+            staged = true;
+            if (check_owner(p, &p->flips[i], err) < 0)
+                return -1;
+        }
+    if (!staged || !p->event->change)
         return 0;
-    if (!is_of_event(&row, p->event))
-        return err_set(err, ERR_TEMP, ENOENT,
-                       "the gate recorded commit %.12s (patchset %s) for change %s, but %.12s "
-                       "merged; did the gate's upload job run for this patchset?",
-                       row.commit ? row.commit : "-", row.patchset ? row.patchset : "-",
-                       p->event->change, p->event->staged_commit ? p->event->staged_commit : "-");
-    if (check_tree(p, &row, err) < 0)
+    if (provenance_row(p->engine, p->event, p->policy, p->arena, &row, err) < 0)
         return -1;
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; row && i < p->n; i++)
         if (p->flips[i].step.staged_tag)
-            p->flips[i].recorded = recorded_digest(&row, &p->flips[i]);
+            p->flips[i].recorded = recorded_digest(row, &p->flips[i]);
     return 0;
 }
 

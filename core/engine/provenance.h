@@ -12,6 +12,12 @@
  * on_stale). A record of another patchset is ERR_TEMP with code ENOENT: the right one may come. */
 int provenance_recorded(struct publishing *p, struct err *err);
 
+/* The record of the event's change where the gate left one of this patchset and tree; *row NULL:
+ * there is none. Errors as above. */
+int provenance_row(const struct engine *e, const struct event *event,
+                   const struct policy_project *policy, struct arena *a, const struct staged **row,
+                   struct err *err);
+
 /* Once the bytes are at hand: labels of unrecorded images must not name another change, and
  * immutable tags must not move. For stale tags it fills `ours`. */
 int provenance_check(struct publishing *p, struct err *err);

@@ -54,7 +54,7 @@ struct registry_op publishing_op(const struct flip *f, enum registry_verb verb, 
         .verb = verb, .host = f->step.registry, .name = f->step.name, .ref = ref};
 }
 
-static void name_flip(struct publishing *p, struct flip *f)
+void publishing_name(struct publishing *p, struct flip *f)
 {
     f->repository = arena_printf(p->arena, "%s/%s", f->step.registry, f->step.name);
     f->full = arena_printf(p->arena, "%s:%s", f->repository, f->step.tag);
@@ -80,7 +80,17 @@ static int compare_order(struct publishing *p, struct flip *f, struct err *err)
         ask_ancestry(p->engine, p->event, mine, &f->target.order, &f->ancestry, err) < 0)
         return err_wrap(err, "asking how %.12s and %.12s are related", mine->commit,
                         f->target.order.commit);
-    if (order_compare(mine, &f->target.order, f->ancestry) != ORDER_STALE)
+    enum order order = order_compare(mine, &f->target.order, f->ancestry);
+    /* What was live before is only run again when an operator says so: that is a wish. */
+    if (order == ORDER_SAME && f->target.rolled_back && !p->task->live_at) {
+        f->stale = true;
+        publishing_note(p,
+                        "%s stays as task %lld has put it back; `slipway queue retry` of this task "
+                        "publishes it again",
+                        f->full, (long long)f->target.rolled_back);
+        return 0;
+    }
+    if (order != ORDER_STALE)
         return 0;
     f->stale = true;
     order_explain(mine, &f->target.order, f->ancestry, why, sizeof why);
@@ -100,6 +110,19 @@ static int order_targets(struct publishing *p, struct err *err)
         p->flips[i].target = rows[i];
         if (compare_order(p, &p->flips[i], err) < 0)
             return -1;
+    }
+    return 0;
+}
+
+static int check_pinned(const struct publishing *p, struct err *err)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct flip *f = &p->flips[i];
+        if (!f->stale && f->target.held)
+            return err_set(err, ERR_PERM, EPERM,
+                           "%s is pinned (%.200s): `slipway rollback --release %s`, then `slipway "
+                           "queue release`",
+                           f->full, f->target.held, f->full);
     }
     return 0;
 }
@@ -318,27 +341,8 @@ static void start(struct publishing *p, const struct plan *plan)
                                          .name = tag->name,
                                          .tag = tag->tag,
                                          .staged_tag = tag->staged_tag};
-        name_flip(p, &p->flips[i]);
+        publishing_name(p, &p->flips[i]);
     }
-}
-
-static struct outcome outcome_waiting(struct publishing *p, const struct err *err)
-{
-    int64_t now = clock_now_ms(), age = now - p->task->received_at;
-    int64_t limit = p->policy->wait_for_staged_s * 1000;
-    bool nothing = err->code == ENOENT;
-    struct outcome out = {.run_at = now + retry_poll_ms(age), .patient = true};
-    if (age < limit) {
-        char until[32];
-        str_rfc3339((p->task->received_at + limit) / 1000, until);
-        out.state = nothing ? TASK_WAITING : TASK_FAILED;
-        out.reason = arena_printf(p->arena, "%s; waiting until %s", err->text, until);
-        return out;
-    }
-    out.state = nothing ? TASK_SKIPPED : TASK_DEAD;
-    out.reason = arena_printf(p->arena, "%s; waited %lld s; stage it, then `slipway queue retry`",
-                              err->text, (long long)(limit / 1000));
-    return out;
 }
 
 /* Another lane's journal on one of our tags is tried for as long as it takes, and so are we. */
@@ -351,37 +355,26 @@ static struct outcome outcome_behind(const struct publishing *p, const struct er
                             .patient = true};
 }
 
-/* One pass from order to journal. Returns true when `out` is final; false: look again. */
-static bool attempt_publish(struct publishing *p, struct outcome *out, bool *settled)
+/* What the operator has to decide first holds the task. */
+static struct outcome outcome_refused(const struct publishing *p, const struct err *err)
+{
+    struct outcome out = outcome_of_error(err, p->task->attempt, p->arena);
+    if (err->kind == ERR_PERM && err->code == EPERM)
+        out.state = TASK_HELD;
+    return out;
+}
+
+bool publishing_commit(struct publishing *p, struct outcome *out, bool *settled)
 {
     struct err err = ERR_INIT;
     struct target *expected;
     bool repeat = false;
-    *out = (struct outcome){0};
-    strbuf_reset(&p->notes);
-    if (order_targets(p, &err) < 0) {
-        *out = outcome_of_error(&err, p->task->attempt, p->arena);
-        return true;
-    }
-    enum stage stage = publishing_resolve(p, &err);
-    if (stage == STAGE_WAIT) {
-        *out = outcome_waiting(p, &err);
-        return true;
-    }
-    if (stage == STAGE_FAILED || check_foreign(p, &err) < 0 || publishing_attest(p, &err) < 0 ||
-        publishing_prove(p, &err) < 0) {
-        *out = outcome_of_error(&err, p->task->attempt, p->arena);
-        if (err.kind == ERR_PERM && err.code == EPERM)
-            out->state = TASK_HELD;
-        return true;
-    }
     struct step_list steps = fresh_steps(p, &expected);
     const struct kept_manifest_list kept = kept_of_steps(p, &steps);
     if (store_journal_begin(p->engine->store, p->task, &steps, expected, &kept, &repeat, &err) <
         0) {
-        *out = err.kind == ERR_TEMP && err.code == EBUSY
-                   ? outcome_behind(p, &err)
-                   : outcome_of_error(&err, p->task->attempt, p->arena);
+        *out = err.kind == ERR_TEMP && err.code == EBUSY ? outcome_behind(p, &err)
+                                                         : outcome_refused(p, &err);
         return err.code != EAGAIN;
     }
     if (repeat) {
@@ -390,6 +383,29 @@ static bool attempt_publish(struct publishing *p, struct outcome *out, bool *set
     }
     *out = flip_and_end(p, settled);
     return true;
+}
+
+/* One pass from order to journal. Returns true when `out` is final; false: look again. */
+static bool attempt_publish(struct publishing *p, struct outcome *out, bool *settled)
+{
+    struct err err = ERR_INIT;
+    *out = (struct outcome){0};
+    strbuf_reset(&p->notes);
+    if (order_targets(p, &err) < 0 || check_pinned(p, &err) < 0) {
+        *out = outcome_refused(p, &err);
+        return true;
+    }
+    enum stage stage = publishing_resolve(p, &err);
+    if (stage == STAGE_WAIT) {
+        *out = outcome_of_wait(p->task, p->policy->wait_for_staged_s, &err, p->arena);
+        return true;
+    }
+    if (stage == STAGE_FAILED || check_foreign(p, &err) < 0 || publishing_attest(p, &err) < 0 ||
+        publishing_prove(p, &err) < 0) {
+        *out = outcome_refused(p, &err);
+        return true;
+    }
+    return publishing_commit(p, out, settled);
 }
 
 struct outcome publish_run(const struct engine *e, struct task *t, const struct event *event,
@@ -429,9 +445,10 @@ static int load_journal(struct publishing *p, struct err *err)
     for (size_t i = 0; i < p->n; i++) {
         struct flip *f = &p->flips[i];
         f->step = steps.at[i];
+        f->step.hold = p->event->hold;
         if (f->step.state != STEP_SAME)
             f->step.state = STEP_PLANNED;
-        name_flip(p, f);
+        publishing_name(p, f);
         const char *digests[] = {f->step.new_digest, f->step.former_digest};
         for (size_t j = 0; j < ARRAY_LEN(digests); j++) {
             struct kept_manifest kept = {0};

@@ -55,7 +55,15 @@ const struct kept_manifest *publishing_bytes(const struct publishing *p, const c
 void publishing_keep(struct publishing *p, const char *digest, const char *type, const void *bytes,
                      size_t len);
 void publishing_note(struct publishing *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Fills in what follows from the step's names, and notes the one that is locked. */
+void publishing_name(struct publishing *p, struct flip *f);
 struct registry_op publishing_op(const struct flip *f, enum registry_verb verb, const char *ref);
+
+/* publish.c: journals all flips that are not stale, with the locks of p->names held, and moves
+ * them; what cannot be moved is undone. Steps, digests, targets and bytes are filled in. True: *out
+ * is the outcome, and when *settled is set the store has it; false: a target was moved meanwhile,
+ * look again. */
+bool publishing_commit(struct publishing *p, struct outcome *out, bool *settled);
 
 /* resolve.c: fills new digest and bytes, former digest and bytes of every flip that is not stale.
  * STAGE_WAIT: *err says what is missing; err->code is ENOENT when nothing at all is staged. */

@@ -236,7 +236,9 @@ static int choose_digests(struct publishing *p, size_t *missing, size_t *wanted,
             continue;
         ++*wanted;
         bool staged = f->plan->source == PLAN_FROM_STAGED;
-        if (f->recorded)
+        if (f->plan->prepared)
+            f->step.new_digest = f->plan->prepared;
+        else if (f->recorded)
             f->step.new_digest = f->recorded;
         else if (staged && f->staged_digest && !refuse)
             f->step.new_digest = f->staged_digest;

@@ -4,16 +4,19 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/domain/retry.h"
+#include "core/engine/closed.h"
 #include "core/engine/intake.h"
 #include "core/engine/mirror_task.h"
+#include "core/engine/produce.h"
 #include "core/engine/publish.h"
+#include "core/engine/rollback.h"
 #include "core/os/clock.h"
 #include "core/os/random.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-enum { CONFIRM_AGAIN_MS = 5000 };
+enum { CONFIRM_AGAIN_MS = 5000, RUN_ID_DIGITS = 16 };
 
 static void log_outcome(const struct task *t, const struct outcome *out, int64_t started_ms)
 {
@@ -71,14 +74,6 @@ static const char *list_notes(const struct plan_notes *notes, struct arena *a)
     return strbuf_to_arena(&text, a);
 }
 
-static bool needs_builder(const struct plan *plan)
-{
-    list_each (const struct plan_tag, tag, &plan->tags)
-        if (tag->source == PLAN_FROM_BUILD)
-            return true;
-    return false;
-}
-
 /* What the plan alone decides. True when it is the outcome. */
 static bool decided_by_plan(const struct plan *plan, struct arena *a, struct outcome *out)
 {
@@ -97,26 +92,19 @@ static bool decided_by_plan(const struct plan *plan, struct arena *a, struct out
         out->reason = arena_printf(a, "mode is shadow, nothing was written: %s", plan->reason);
         return true;
     }
-    if (needs_builder(plan)) {
-        out->state = TASK_DEAD;
-        out->reason = "upload-container-image has to build, and this version has no builder; a "
-                      "tag can promote what its commit's merge published: "
-                      "`pipelines: {tag: [promote-container-image]}`";
-        return true;
-    }
     return false;
 }
 
-/* Mirroring may take long, and what ends the process may do so every time: the attempt is counted
- * before it begins, so that a crash leads to a retry after a pause, and in the end to none. True:
- * it may begin. */
-static bool begin_mirror(const struct engine *e, struct task *t, struct arena *a, bool *settled,
-                         struct outcome *out)
+/* Mirroring and building may take long, and what ends the process may do so every time: the attempt
+ * is counted before it begins, so that a crash leads to a retry after a pause, and in the end to
+ * none. True: it may begin. */
+static bool begin_long(const struct engine *e, struct task *t, struct arena *a, bool *settled,
+                       struct outcome *out)
 {
     struct err err = ERR_INIT;
     bool repeat = false;
     int64_t delay = 0;
-    (void)err_set(&err, ERR_TEMP, 0, "each time the process ended before the mirroring did");
+    (void)err_set(&err, ERR_TEMP, 0, "each time the process ended before the task did");
     if (t->attempt > LIMIT_ATTEMPTS) {
         *out = outcome_of_error(&err, t->attempt - 1, a);
         return false;
@@ -137,6 +125,16 @@ static bool begin_mirror(const struct engine *e, struct task *t, struct arena *a
     return !repeat;
 }
 
+/* The same for each attempt at a task: what a former one left in an intermediate registry is taken
+ * up again. */
+static const char *run_id_of(const struct task *t, struct arena *a)
+{
+    char digest[CRYPT_SHA256_HEX];
+    const char *text = arena_printf(a, "%s %" PRId64, t->key, t->received_at);
+    crypt_sha256_hex(text, strlen(text), digest);
+    return arena_strndup(a, digest, RUN_ID_DIGITS);
+}
+
 static struct outcome pursue(const struct engine *e, struct task *t, struct arena *a, bool *settled)
 {
     struct err err = ERR_INIT;
@@ -146,8 +144,12 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     if (event_from_json(t->event, a, &event, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
     if (event.kind == EVENT_TIMER)
-        return begin_mirror(e, t, a, settled, &out) ? mirror_timer_run(e, t, event.project, a)
-                                                    : out;
+        return begin_long(e, t, a, settled, &out) ? mirror_timer_run(e, t, event.project, a) : out;
+    if (event.kind == EVENT_ROLLBACK)
+        return rollback_task_run(e, t, &event, a, settled);
+    if (event.kind == EVENT_CLOSED)
+        return closed_run(e, t, &event, a);
+    event.run_id = run_id_of(t, a);
     if (intake_plan(e, &event, a, &plan, &err) < 0)
         return err.kind == ERR_TEMP && err.code == EAGAIN ? not_yet(t, &err, a)
                                                           : outcome_of_error(&err, t->attempt, a);
@@ -158,9 +160,13 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
         return out;
     const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);
     if (str_eq(t->pipeline, MIRROR_PIPELINE) || (plan.mirrors.n && !plan.tags.n))
-        return begin_mirror(e, t, a, settled, &out) ? mirror_task_run(e, t, &plan, policy, a) : out;
+        return begin_long(e, t, a, settled, &out) ? mirror_task_run(e, t, &plan, policy, a) : out;
     if (plan.mirrors.n && mirror_task_queue(e, t, a, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
+    if (produce_rebuilds(e, &event, &plan, policy, a) || produce_wants(&plan))
+        return begin_long(e, t, a, settled, &out)
+                   ? produce_run(e, t, &event, &plan, policy, a, settled)
+                   : out;
     return publish_run(e, t, &event, &plan, policy, a, settled);
 }
 

@@ -257,7 +257,8 @@ static int find_leftovers(struct sweeping *s, struct err *err)
         return -1;
     for (size_t i = 0; i < tags.n; i++) {
         struct sweep_tag parts;
-        if (!sweep_tag_parse(tags.at[i], s->here, &parts))
+        if (!sweep_tag_parse(tags.at[i], s->here, &parts) ||
+            (s->opts->change && !str_eq(s->opts->change, parts.change)))
             continue;
         struct leftover *l = list_push(s->here, &s->list);
         l->tag = tags.at[i];
@@ -296,6 +297,11 @@ void sweep_run(const struct engine *e, const struct sweep_opts *opts,
 {
     struct sweeping s = {.e = e, .opts = opts, .arena = a, .out = out};
     *out = (struct sweep_result){0};
+    if (opts->is_closed)
+        *list_push(a, &s.asked) = (struct sweep_asked){.forge = opts->forge,
+                                                       .project = opts->project,
+                                                       .change = opts->change,
+                                                       .status = {.state = CHANGE_CLOSED}};
     for (size_t i = 0; i < repositories->n && !sweeping_stopped(&s); i++) {
         struct arena here CLEANUP(arena_release) = ARENA_INIT;
         const char *slash = strchr(repositories->at[i], '/');

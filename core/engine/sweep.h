@@ -15,7 +15,9 @@ struct sweep_opts {
     int64_t older_than_s; /* instead of every sweep_after; 0: never by age, -1: sweep_after */
     const char *forge;    /* only tags that may be this forge's; NULL: all */
     const char *project;  /* likewise */
-    size_t max_asked;     /* changes that forges are asked about; 0: no bound */
+    const char *change;   /* only tags of this change; NULL: of all */
+    bool is_closed;   /* and of that we know that it was closed without merging: nobody is asked */
+    size_t max_asked; /* changes that forges are asked about; 0: no bound */
     bool dry_run;
 };
 

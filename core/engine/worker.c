@@ -7,6 +7,7 @@
 #include "core/engine/deliver.h"
 #include "core/engine/mirror.h"
 #include "core/engine/mirror_task.h"
+#include "core/engine/reporter.h"
 #include "core/engine/run.h"
 #include "core/engine/sweep.h"
 #include "core/engine/sweep_queue.h"
@@ -51,6 +52,7 @@ struct worker {
     size_t in_flight;      /* of them all but the sweep, which has a thread to spare */
     int64_t quiet_since;   /* when in_flight became 0, monotonic */
     struct sweep_queue *sweeps;
+    struct reporter *reporter;
     bool ending;
     int64_t pruned_at;
     int64_t timers_at;
@@ -420,6 +422,7 @@ static void loop(struct worker *w, int wake_fd)
             continue;
         if (w->opts->until_idle && is_idle(w))
             break;
+        reporter_poke(w->reporter);
         (void)wake_wait(wake_fd, until_next(w));
     }
 }
@@ -442,7 +445,8 @@ int worker_run(const struct worker_opts *opts, struct err *err)
     w.sweeps = sweep_queue_new();
     while (n < opts->threads + 1 && pthread_create(&threads[n], NULL, thread_main, &w) == 0)
         n++;
-    if (n)
+    w.reporter = n ? reporter_start(w.engine) : NULL;
+    if (w.reporter)
         loop(&w, wake_fd);
     registry_stop(opts->engine->registry);
     (void)pthread_mutex_lock(&w.mutex);
@@ -451,12 +455,13 @@ int worker_run(const struct worker_opts *opts, struct err *err)
     (void)pthread_mutex_unlock(&w.mutex);
     for (size_t i = 0; i < n; i++)
         (void)pthread_join(threads[i], NULL);
+    reporter_end(w.reporter, opts->until_idle);
     (void)pthread_cond_destroy(&w.handed);
     (void)pthread_mutex_destroy(&w.mutex);
     sweep_queue_free(w.sweeps);
     (void)close(wake_fd);
     (void)unlink(w.wake_path);
-    if (n == 0)
+    if (!w.reporter)
         return err_set(err, ERR_TEMP, 0, "no thread could be started");
     if (store_is_broken(opts->engine->store))
         return err_set(err, ERR_TEMP, 0, "the store's disk failed; nothing is written any more");

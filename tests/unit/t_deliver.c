@@ -98,9 +98,7 @@ static void test_what_is_ignored_says_why(void **state)
         {"code",
          "{\"kind\":\"branch.pushed\",\"project\":\"team/app\",\"branch\":\"main\","
          "\"commit\":\"" C1 "\"}",
-         "no builder"},
-        {"code", "{\"kind\":\"change.closed\",\"project\":\"team/app\",\"change\":7}",
-         "publishes nothing"},
+         "does not let this project build in post (may_build)"},
         {"code",
          "{\"kind\":\"image.staged\",\"project\":\"team/app\",\"change\":7,\"commit\":\"" C1
          "\",\"images\":[{\"repository\":\"r.example.org/other/app\","
@@ -115,6 +113,16 @@ static void test_what_is_ignored_says_why(void **state)
         if (!strstr(out.reason, cases[i].why))
             fail_msg("%zu: %s", i, out.reason);
     }
+}
+
+static void test_a_closed_change_is_cleaned_up(void **state)
+{
+    struct delivered out =
+        sort(*state, "code", "{\"kind\":\"change.closed\",\"project\":\"team/app\",\"change\":7}");
+    assert_int_equal(out.verdict, DELIVERY_TAKEN);
+    assert_int_equal(out.tasks.n, 1);
+    assert_string_equal(out.tasks.at[0].pipeline, "clean-up");
+    assert_string_equal(out.tasks.at[0].lane, "code team/app change/7 clean-up");
 }
 
 static void test_records_and_deletions_are_no_tasks(void **state)
@@ -167,6 +175,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_tag_and_a_branch_of_one_name_are_two_things, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_ignored_says_why, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_closed_change_is_cleaned_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_and_deletions_are_no_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_time_to_come_says_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_malformed_is_told_apart, set_up, tear_down),

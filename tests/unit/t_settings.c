@@ -3,6 +3,7 @@
 #include "config/secret.h"
 #include "config/settings.h"
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/os/fs.h"
 
@@ -25,6 +26,12 @@
 #define SECRET "hunter2hunter2"
 #define OTHER "correct horse battery"
 #define HOOK "what the review hook knows"
+/* {user "puller", password SECRET} at a registry; indented, as podman writes it. */
+#define PULL "cHVsbGVyOmh1bnRlcjJodW50ZXIy"
+#define PULL_FILE                                                                                  \
+    "{\n\t\"auths\": {\n\t\t\"registry.example.org\": {\n\t\t\t\"auth\": \"" PULL                  \
+    "\"\n\t\t},\n\t\t\"https://index.docker.io/v1/\": {},\n\t\t\"quay.io/team\": {\"auth\": "      \
+    "\"" PULL "\"}\n\t}\n}\n"
 
 static void without_folder(struct strbuf *text, const char *dir)
 {
@@ -87,7 +94,7 @@ static void check_fixture(const char *dir, const char *name, bool valid)
     if (ok != valid)
         fail_msg("%s is %s\n%s", path, ok ? "valid" : "invalid", got.buf);
     if (strstr(got.buf, SECRET) || strstr(got.buf, OTHER) || strstr(got.buf, HOOK) ||
-        strstr(got.buf, "1234567890"))
+        strstr(got.buf, PULL) || strstr(got.buf, "puller") || strstr(got.buf, "1234567890"))
         fail_msg("%s: a secret is shown\n%s", path, got.buf);
     compare(path, arena_printf(&a, "%s/%s.expect", dir, base), &got);
 }
@@ -158,6 +165,12 @@ static void test_values(void **state)
     assert_string_equal(s->registries.at[3].api_password, SECRET);
     assert_int_equal(s->registries.at[3].chunk, MIB(4));
     assert_string_equal(s->auth_file, "user");
+    assert_int_equal(s->zuuls.n, 2);
+    assert_string_equal(s->zuuls.at[0].name, "main");
+    assert_string_equal(s->zuuls.at[0].api, "https://zuul.example.org/api/tenant/t");
+    assert_string_equal(s->zuuls.at[0].intermediate, "other.example.org:5000");
+    assert_true(str_ends(s->zuuls.at[0].ca_file, "/certs.d/certs.example.org/ca.crt"));
+    assert_null(s->zuuls.at[1].intermediate);
     const struct policy_project *p = policy_find(&s->policy, "review", "team/app");
     assert_ptr_equal(p, &s->policy.at[0]);
     assert_true(p->anywhere && p->may_build[PIPELINE_GATE] && p->may_build[PIPELINE_TAG]);
@@ -168,6 +181,10 @@ static void test_values(void **state)
     assert_false(policy_may_publish(p, "registry.example.org/team/a/b"));
     assert_int_equal(p->require_signature.n, 2);
     assert_non_null(p->require_signature.at[1].key);
+    assert_string_equal(p->build_pull, PULL_FILE);
+    char shown[] = "the builder said " PULL;
+    assert_true(log_redact(shown));
+    assert_null(strstr(shown, PULL));
     p = policy_find(&s->policy, "review", "team/app/x");
     assert_int_equal(p->require_signature.n, 0);
     assert_ptr_equal(p, &s->policy.at[1]);
@@ -201,6 +218,8 @@ static void test_roles(void **state)
         assert_int_equal(s->registries.at[3].credential_helper != NULL, work);
         assert_int_equal(s->registries.at[4].via.client_key != NULL, work);
         assert_int_equal(s->auth_file != NULL, work);
+        assert_int_equal(s->policy.at[0].build_pull != NULL, work);
+        assert_null(s->policy.at[1].build_pull);
         assert_int_equal(s->policy.at[0].require_signature.n, 2);
         assert_int_equal(s->policy.at[0].require_signature.at[0].key != NULL, work);
         settings_free(s);
@@ -326,7 +345,11 @@ static int setup(void **state)
     return setenv("SLIPWAY_TEST_SECRET", SECRET, 1) || setenv("SLIPWAY_TEST_HOOK", HOOK, 1) ||
            setenv("SLIPWAY_TEST_HOOK_2", HOOK " 2", 1) ||
            setenv("SLIPWAY_TEST_HOOK_3", HOOK " 3", 1) || setenv("SLIPWAY_TEST_OTHER", OTHER, 1) ||
-           setenv("SLIPWAY_TEST_EMPTY", "", 1) ||
+           setenv("SLIPWAY_TEST_EMPTY", "", 1) || setenv("SLIPWAY_TEST_PULL", PULL_FILE, 1) ||
+           setenv("SLIPWAY_TEST_PULL_HELPER", "{\"credsStore\": \"pass\", \"auths\": {}}", 1) ||
+           setenv("SLIPWAY_TEST_PULL_BROKEN",
+                  "{\"auths\": {\"r.example.org\": {\"auth\": \"hunter2hunter2!\"}}}", 1) ||
+           setenv("SLIPWAY_TEST_PULL_EMPTY", "{\"auths\": {}}", 1) ||
            setenv("SLIPWAY_TEST_LINES", "hunter2\nhunter2", 1) || !mkdtemp(folder);
 }
 

@@ -1,0 +1,258 @@
+#include "core/engine/produce.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/engine/building.h"
+#include "core/engine/intake.h"
+#include "core/engine/prepare.h"
+#include "core/engine/provenance.h"
+#include "core/engine/publish.h"
+#include "core/engine/report.h"
+#include "core/engine/stage.h"
+#include "core/os/clock.h"
+
+#include <errno.h>
+
+enum { BUSY_AGAIN_MS = 2000, NEWER_MAX = 20 };
+
+struct production {
+    const struct engine *engine;
+    struct task *task;
+    const struct event *event;
+    struct plan *plan;
+    const struct policy_project *policy;
+    struct arena *arena;
+};
+
+static bool has_source(const struct plan *plan, enum plan_source source)
+{
+    list_each (const struct plan_tag, t, &plan->tags)
+        if (t->source == source)
+            return true;
+    return false;
+}
+
+bool produce_wants(const struct plan *plan)
+{
+    return plan->builds.n || has_source(plan, PLAN_FROM_BUILD) ||
+           has_source(plan, PLAN_FROM_INTERMEDIATE);
+}
+
+static bool is_staging(const struct plan *plan)
+{
+    return plan->tags.n && plan->tags.at[0].staging;
+}
+
+static const char *key_of(const struct production *p)
+{
+    return p->task->key;
+}
+
+/* ---- superseded by what is newer --------------------------------------------------------------
+ */
+
+static bool writes(const struct plan *plan, const struct plan_tag *t)
+{
+    list_each (const struct plan_tag, other, &plan->tags)
+        if (str_eq(other->registry, t->registry) && str_eq(other->name, t->name) &&
+            str_eq(other->tag, t->tag))
+            return true;
+    return false;
+}
+
+/* Will the newer task write all that this one would, so that nobody misses it? */
+static bool is_covered(const struct production *p, const struct task *newer)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err ignored = ERR_INIT;
+    struct event event = {0};
+    struct plan plan = {0};
+    if (event_from_json(newer->event, &a, &event, &ignored) < 0)
+        return false;
+    /* Another patchset of the same change: nobody waits for what the former one built. */
+    if (p->event->kind == EVENT_OPENED || p->event->kind == EVENT_GATED)
+        return event.kind == p->event->kind && str_eq(event.change, p->event->change);
+    if (intake_plan(p->engine, &event, &a, &plan, &ignored) < 0 || plan.verdict != PLAN_GO ||
+        plan.shadow)
+        return false;
+    list_each (const struct plan_tag, t, &p->plan->tags)
+        if (t->immutable || !writes(&plan, t))
+            return false;
+    return p->plan->tags.n > 0;
+}
+
+static bool is_superseded(const struct production *p, struct outcome *out)
+{
+    struct err ignored = ERR_INIT;
+    struct task_list newer = {0};
+    if (!p->task->id || store_lane_newer(p->engine->store, p->task->lane, p->task->id, NEWER_MAX,
+                                         p->arena, &newer, &ignored) < 0)
+        return false;
+    list_each (const struct task, t, &newer) {
+        if (t->state == TASK_WAITING || !is_covered(p, t))
+            continue;
+        p->task->superseded_by = t->id;
+        *out = (struct outcome){
+            .state = TASK_SUPERSEDED,
+            .reason = arena_printf(
+                p->arena, "task %lld is newer and %s; should it fail, this one runs",
+                (long long)t->id, p->plan->tags.n ? "writes the same tags" : "builds the same"),
+        };
+        return true;
+    }
+    return false;
+}
+
+/* ---- on_stale: rebuild ------------------------------------------------------------------------
+ */
+
+static void build_instead(struct production *p)
+{
+    struct plan *plan = p->plan;
+    list_each (struct plan_tag, t, &plan->tags) {
+        if (t->source != PLAN_FROM_STAGED && t->source != PLAN_FROM_INTERMEDIATE)
+            continue;
+        struct plan_build *build = NULL;
+        list_each (struct plan_build, b, &plan->builds)
+            if (b->image == t->image)
+                build = b;
+        if (!build) {
+            build = list_push(p->arena, &plan->builds);
+            *build =
+                (struct plan_build){.image = t->image,
+                                    .vars = t->vars,
+                                    .label = arena_printf(p->arena, "%s/%s", t->registry, t->name),
+                                    .at = t->image->at};
+        }
+        *list_push(p->arena, &build->refs) =
+            arena_printf(p->arena, "%s/%s:%s", t->registry, t->name, t->tag);
+        t->source = PLAN_FROM_BUILD;
+        t->staged_tag = t->wanted = NULL;
+        t->build = (size_t)(build - plan->builds.at);
+    }
+}
+
+bool produce_rebuilds(const struct engine *e, const struct event *event, struct plan *plan,
+                      const struct policy_project *policy, struct arena *a)
+{
+    struct production p = {.engine = e, .event = event, .plan = plan, .arena = a};
+    struct err err = ERR_INIT;
+    const struct staged *row;
+    if (policy->on_stale != STALE_REBUILD || !policy->may_build[PIPELINE_PROMOTE] ||
+        event->kind != EVENT_MERGED || !event->change ||
+        provenance_row(e, event, policy, a, &row, &err) == 0 || err.code != ESTALE)
+        return false;
+    build_instead(&p);
+    return true;
+}
+
+/* ---- reports ----------------------------------------------------------------------------------
+ */
+
+static void tell(const struct production *p, enum report_state state, const char *summary,
+                 const char *body)
+{
+    const struct report r = {
+        .state = state, .pipeline = p->task->pipeline, .summary = summary, .body = body};
+    report_queue(p->engine, p->event, p->task->id, &r);
+}
+
+/* Failures that may pass are no verdict yet. */
+static struct outcome failed(const struct production *p, const struct err *err, const char *tail)
+{
+    struct outcome out = outcome_of_error(err, p->task->attempt, p->arena);
+    if (out.state == TASK_DEAD)
+        tell(p, REPORT_FAILURE, out.reason, tail);
+    return out;
+}
+
+/* ---- the flow ---------------------------------------------------------------------------------
+ */
+
+static struct outcome later(const struct production *p, const struct err *err)
+{
+    return (struct outcome){.state = TASK_QUEUED,
+                            .run_at = clock_now_ms() + BUSY_AGAIN_MS,
+                            .reason = arena_strdup(p->arena, err->text),
+                            .patient = true};
+}
+
+static struct outcome built_only(const struct production *p)
+{
+    size_t n = p->plan->builds.n;
+    const char *text = arena_printf(p->arena, "%zu image%s built", n, n == 1 ? "" : "s");
+    tell(p, REPORT_SUCCESS, text, NULL);
+    return (struct outcome){.state = TASK_DONE, .reason = text};
+}
+
+static struct outcome staged_all(const struct production *p)
+{
+    struct err err = ERR_INIT;
+    size_t n = p->plan->tags.n;
+    if (stage_run(p->engine, p->task, p->event, p->plan, p->arena, &err) < 0)
+        return failed(p, &err, NULL);
+    const char *text = arena_printf(p->arena, "%zu tag%s staged", n, n == 1 ? "" : "s");
+    tell(p, REPORT_SUCCESS, text, NULL);
+    return (struct outcome){.state = TASK_DONE, .reason = text};
+}
+
+static struct outcome publish(const struct production *p, bool *settled)
+{
+    struct outcome out =
+        publish_run(p->engine, p->task, p->event, p->plan, p->policy, p->arena, settled);
+    if (p->plan->builds.n && (out.state == TASK_DONE || out.state == TASK_DEAD))
+        tell(p, out.state == TASK_DONE ? REPORT_SUCCESS : REPORT_FAILURE, out.reason, NULL);
+    return out;
+}
+
+/* Builds and pushes. True: on to the tags. */
+static bool make(struct production *p, struct outcome *out)
+{
+    struct err err = ERR_INIT;
+    struct built_list built = {0};
+    const struct building_opts opts = {.key = key_of(p)};
+    const char *tail = NULL;
+    if (is_superseded(p, out))
+        return false;
+    tell(p, REPORT_PENDING, "building", NULL);
+    if (prepare_prove(p->engine, p->plan, p->arena, &err) < 0) {
+        *out = failed(p, &err, NULL);
+        return false;
+    }
+    if (building_run(p->engine, p->event, p->plan, p->policy, &opts, p->arena, &built, &tail,
+                     &err) < 0) {
+        *out = err.kind == ERR_TEMP && err.code == EBUSY ? later(p, &err) : failed(p, &err, tail);
+        return false;
+    }
+    if (prepare_built(p->engine, p->plan, &built, p->arena, &err) == 0)
+        return true;
+    *out = failed(p, &err, NULL);
+    return false;
+}
+
+struct outcome produce_run(const struct engine *e, struct task *t, const struct event *event,
+                           struct plan *plan, const struct policy_project *policy, struct arena *a,
+                           bool *settled)
+{
+    struct production p = {
+        .engine = e, .task = t, .event = event, .plan = plan, .policy = policy, .arena = a};
+    struct err err = ERR_INIT;
+    struct outcome out = {0};
+    bool goes_on = true;
+    *settled = false;
+    /* What is fetched is found before anything is built for nothing. */
+    if (has_source(plan, PLAN_FROM_INTERMEDIATE) &&
+        prepare_intermediate(e, event, plan, policy, a, &err) < 0)
+        return err.kind == ERR_TEMP && err.code == ENOENT
+                   ? outcome_of_wait(t, policy->wait_for_staged_s, &err, a)
+                   : outcome_of_error(&err, t->attempt, a);
+    if (plan->builds.n)
+        goes_on = make(&p, &out);
+    if (goes_on)
+        out = is_staging(plan) ? staged_all(&p)
+              : plan->tags.n   ? publish(&p, settled)
+                               : built_only(&p);
+    if (plan->builds.n && (out.state == TASK_DONE || out.state == TASK_DEAD))
+        building_forget(e, key_of(&p));
+    return out;
+}

@@ -120,3 +120,16 @@ int secret_read(const char *ref, struct arena *a, const char **out, struct err *
     log_secret(*out);
     return 0;
 }
+
+int secret_read_text(const char *ref, struct arena *a, const char **out, struct err *err)
+{
+    struct strbuf text CLEANUP(crypt_wipe_buffer) = STRBUF_INIT(LIMIT_AUTH_FILE);
+    if (read_reference(ref, &text, err) < 0)
+        return -1;
+    if (!text.len)
+        return err_set(err, ERR_CONFIG, 0, "%s is empty", ref);
+    if (memchr(text.buf, '\0', text.len))
+        return err_set(err, ERR_CONFIG, 0, "%s holds a NUL byte", ref);
+    *out = strbuf_to_arena(&text, a);
+    return 0;
+}

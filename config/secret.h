@@ -18,4 +18,8 @@ int secret_check(const char *text, const char *dir, struct arena *a, const char 
  * control characters: an error that names the reference. */
 int secret_read(const char *ref, struct arena *a, const char **out, struct err *err);
 
+/* The same for a text of many lines (an auth.json): as it stands, at most LIMIT_AUTH_FILE, no NUL
+ * byte in it. The caller registers the secrets in it. */
+int secret_read_text(const char *ref, struct arena *a, const char **out, struct err *err);
+
 #endif

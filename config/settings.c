@@ -7,10 +7,10 @@
 #include "core/registry/certs.h"
 
 #include <errno.h>
-#include <sys/un.h>
 
 #define STORE_DEFAULT "sqlite:/var/lib/slipway/slipway.db"
 #define CACHE_DEFAULT "/var/cache/slipway"
+#define BUILDS_DEFAULT "/var/lib/slipway/builds"
 #define DAY_S INT64_C(86400)
 #define KEEP_IGNORED_DEFAULT_S (14 * DAY_S)
 
@@ -39,14 +39,7 @@ static void read_store(struct settings_load *l, const struct yml_node *n)
 
 static void read_listen(struct settings_load *l, const struct yml_node *n)
 {
-    if (!read_path(l, n, "listen", &l->s->listen))
-        return;
-    size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-    if (strlen(l->s->listen) > most)
-        diag_error(l->diags, n->at,
-                   "listen: the path of a socket can't be longer than %zu bytes, and this one is "
-                   "%zu",
-                   most, strlen(l->s->listen));
+    (void)read_socket(l, n, "listen", &l->s->listen);
 }
 
 static void read_public_url(struct settings_load *l, const struct yml_node *n)
@@ -96,6 +89,7 @@ static const struct section {
     {"body_limit", read_body_limit, NULL},
     {"keep_ignored", read_keep_ignored, NULL},
     {"log_level", read_log_level, NULL},
+    {"builder", settings_read_builder, NULL},
     {"forges", NULL, settings_read_forge},
     {"registries", NULL, settings_read_registry},
     {"zuul", NULL, settings_read_zuul},
@@ -175,6 +169,7 @@ static void read_documents(struct settings_load *l, const struct documents *docs
     for (size_t doc = 0; doc < docs->n; doc++)
         read_projects(l, docs->at[doc]);
     settings_find_certs(l);
+    settings_check_zuuls(l);
     settings_check_mirrors(l);
     settings_warn_shadowed(l);
     if (!l->s->forges.n && !l->diags->errors)
@@ -226,6 +221,10 @@ const struct settings *settings_load(const char *path, unsigned roles, struct di
         .body_max = LIMIT_BODY_DEFAULT,
         .keep_ignored_s = KEEP_IGNORED_DEFAULT_S,
         .log_level = "info",
+        .build = {.dir = BUILDS_DEFAULT,
+                  .timeout_s = LIMIT_BUILD_S,
+                  .disk_max = LIMIT_BUILD_DISK,
+                  .log_max = LIMIT_BUILD_LOG},
     };
     for (size_t i = 0; i < ARRAY_LEN(certs_dirs); i++)
         *list_push(a, &s->certs_dirs) = certs_dirs[i];

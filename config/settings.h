@@ -9,14 +9,17 @@
 #include "core/base/mem.h"
 #include "core/base/strbuf.h"
 #include "core/domain/policy.h"
+#include "core/engine/building.h"
+#include "core/domain/zuul_builds.h"
 #include "core/engine/mirror.h"
 #include "core/forge/forge.h"
 #include "core/registry/registry.h"
 
 enum settings_role {
-    SETTINGS_SERVE = 1, /* hook secrets */
-    SETTINGS_WORK = 2,  /* forge and registry credentials */
-    SETTINGS_NONE = 0   /* no secret is read: plan, queue, version */
+    SETTINGS_SERVE = 1,   /* hook secrets */
+    SETTINGS_WORK = 2,    /* forge and registry credentials */
+    SETTINGS_BUILDER = 4, /* none at all */
+    SETTINGS_NONE = 0     /* no secret is read: plan, queue, version */
 };
 
 struct settings_forges {
@@ -51,7 +54,9 @@ struct settings {
     const char *log_level;
     struct settings_forges forges;
     struct registry_confs registries;
+    struct zuul_confs zuuls;
     struct mirror_confs mirrors;
+    struct build_conf build; /* limits are filled in */
     struct policy policy;
     struct settings_secrets secrets; /* all that are named, also those of other roles */
 };

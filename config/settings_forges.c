@@ -13,6 +13,13 @@ static bool source_name_ok(const char *s)
            s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_")] == '\0' && *s != '-' && *s != '_';
 }
 
+/* As Gerrit wants the names of labels. */
+static bool label_ok(const char *s)
+{
+    return *s && strlen(s) <= 64 && *s != '-' &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")] == '\0';
+}
+
 static void read_type(struct settings_load *l, const struct yml_node *map, const char *name,
                       const char **out)
 {
@@ -113,10 +120,40 @@ static void read_forge_login(struct settings_load *l, const struct yml_node *map
                   f->name);
 }
 
+/* By default where there is something to prove ourselves with; in every role alike. */
+static void read_report(struct settings_load *l, const struct yml_node *map, struct forge_conf *f)
+{
+    const struct yml_node *report = yml_get(map, "report"), *vote = yml_get(map, "vote");
+    const struct forge *forge = forge_find(f->type);
+    const char *what = key_path(l, "forges", f->name, "report");
+    bool can = forge && forge->report, gerrit = str_eq(f->type, "gerrit");
+    bool proven = yml_get(map, "password") || (yml_get(map, "token") && !gerrit);
+    f->report = can && proven;
+    (void)yml_want_bool(report, what, &f->report, l->diags);
+    if (report && f->report && forge && !can)
+        diag_error(l->diags, report->at, "%s: a forge of type '%s' takes no reports", what,
+                   f->type);
+    else if (report && f->report && !proven)
+        diag_error(l->diags, report->at, "%s needs %s beside it", what,
+                   gerrit ? "a `password`" : "a `token` or a `password`");
+    what = key_path(l, "forges", f->name, "vote");
+    if (!yml_want_str(vote, what, true, &f->vote, l->diags))
+        return;
+    if (f->type && !gerrit)
+        diag_error(l->diags, vote->at, "%s: only Gerrit has labels to vote on", what);
+    else if (!label_ok(f->vote))
+        diag_error(l->diags, vote->at, "%s: not the name of a label: letters, digits and '-'",
+                   what);
+    else if (!f->report)
+        diag_error(l->diags, vote->at, "%s: a vote is a part of a report, and `report` is off",
+                   what);
+}
+
 void settings_read_forge(struct settings_load *l, const struct yml_pair *pair)
 {
-    static const char *const keys[] = {"type",     "url",      "api",   "git",    "hook_secrets",
-                                       "username", "password", "token", "ca_file"};
+    static const char *const keys[] = {"type",         "url",      "api",      "git",
+                                       "hook_secrets", "username", "password", "token",
+                                       "ca_file",      "report",   "vote"};
     const char *name = pair->key->text;
     const struct yml_node *map = pair->value;
     struct forge_conf f = {.name = name};
@@ -131,25 +168,57 @@ void settings_read_forge(struct settings_load *l, const struct yml_pair *pair)
         read_forge_urls(l, map, &f);
         read_hook_secrets(l, map, &f);
         read_forge_login(l, map, &f);
+        read_report(l, map, &f);
         (void)read_path(l, yml_get(map, "ca_file"), key_path(l, "forges", name, "ca_file"),
                         &f.ca_file);
     }
     *list_push(l->arena, &l->s->forges) = f;
 }
 
-/* Nothing here asks Zuul yet, but a configuration that names it is complete and checked. */
+static void read_intermediate(struct settings_load *l, const struct yml_node *n, const char *what,
+                              struct zuul_conf *conf)
+{
+    const char *host;
+    if (!yml_want_str(n, what, true, &host, l->diags))
+        return;
+    conf->at = n->at;
+    if (imageref_host_ok(host))
+        conf->intermediate = host;
+    else
+        diag_error(l->diags, n->at, "%s must be host or host:port", what);
+}
+
 void settings_read_zuul(struct settings_load *l, const struct yml_pair *pair)
 {
-    static const char *const keys[] = {"api", "intermediate"};
-    const char *name = pair->key->text, *text;
-    const char *what = key_path(l, "zuul", name, "intermediate");
-    const struct yml_node *map = pair->value, *intermediate = yml_get(map, "intermediate");
+    static const char *const keys[] = {"api", "intermediate", "ca_file"};
+    const char *name = pair->key->text;
+    const struct yml_node *map = pair->value;
+    struct zuul_conf conf = {.at = pair->key->at, .name = name};
     if (!yml_want_map(map, key_path(l, "zuul", name, NULL), l->diags))
         return;
     yml_check_keys(map, keys, ARRAY_LEN(keys), l->diags);
     if (!yml_get(map, "api"))
         diag_error(l->diags, map->at, "%s is missing", key_path(l, "zuul", name, "api"));
-    (void)read_url(l, yml_get(map, "api"), key_path(l, "zuul", name, "api"), &text);
-    if (yml_want_str(intermediate, what, true, &text, l->diags) && !imageref_host_ok(text))
-        diag_error(l->diags, intermediate->at, "%s must be host or host:port", what);
+    (void)read_url(l, yml_get(map, "api"), key_path(l, "zuul", name, "api"), &conf.api);
+    read_intermediate(l, yml_get(map, "intermediate"), key_path(l, "zuul", name, "intermediate"),
+                      &conf);
+    (void)read_path(l, yml_get(map, "ca_file"), key_path(l, "zuul", name, "ca_file"),
+                    &conf.ca_file);
+    if (url_is_exposed(conf.api))
+        diag_warn(l->diags, yml_get(map, "api")->at,
+                  "%s: who is on the way over http:// can say which build's images are published",
+                  key_path(l, "zuul", name, "api"));
+    *list_push(l->arena, &l->s->zuuls) = conf;
+}
+
+void settings_check_zuuls(struct settings_load *l)
+{
+    list_each (const struct zuul_conf, conf, &l->s->zuuls) {
+        bool known = !conf->intermediate;
+        list_each (const struct registry_conf, r, &l->s->registries)
+            known = known || str_eq(r->host, conf->intermediate);
+        if (!known)
+            diag_error(l->diags, conf->at, "%s: no registry of that name is configured: %.100s",
+                       key_path(l, "zuul", conf->name, "intermediate"), conf->intermediate);
+    }
 }

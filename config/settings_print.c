@@ -98,6 +98,8 @@ static void add_forges(struct strbuf *out, const struct settings *s)
         add_secrets(out, s, "forges", f->name, "password");
         add_secrets(out, s, "forges", f->name, "token");
         add_pair(out, "    ", "ca_file", f->ca_file);
+        add_bool(out, "    ", "report", f->report);
+        add_pair(out, "    ", "vote", f->vote);
     }
 }
 
@@ -148,6 +150,18 @@ static void add_registries(struct strbuf *out, const struct settings *s)
     }
 }
 
+static void add_zuuls(struct strbuf *out, const struct zuul_confs *zuuls)
+{
+    if (zuuls->n)
+        (void)strbuf_addstr(out, "zuul:\n");
+    list_each (const struct zuul_conf, z, zuuls) {
+        (void)strbuf_addf(out, "  \"%s\":\n", z->name);
+        add_pair(out, "    ", "api", z->api);
+        add_pair(out, "    ", "intermediate", z->intermediate);
+        add_pair(out, "    ", "ca_file", z->ca_file);
+    }
+}
+
 static void add_may_build(struct strbuf *out, const struct policy_project *p)
 {
     const char *comma = "";
@@ -187,6 +201,8 @@ static void add_project(struct strbuf *out, const struct policy_project *p)
     add_bounds(out, "git_tags", &p->git_tags);
     add_bool(out, "    ", "anywhere", p->anywhere);
     add_may_build(out, p);
+    if (p->build_pull_ref)
+        (void)strbuf_addf(out, "    build_pull: '***'  # %s\n", p->build_pull_ref);
     add_pair(out, "    ", "intermediate", p->intermediate);
     if (p->immutable_given)
         add_patterns(out, "immutable", &p->immutable);
@@ -238,6 +254,20 @@ static void add_mirrors(struct strbuf *out, const struct mirror_confs *mirrors)
     }
 }
 
+static void add_builder(struct strbuf *out, const struct build_conf *b)
+{
+    (void)strbuf_addstr(out, "builder:\n");
+    add_pair(out, "  ", "dir", b->dir);
+    if (b->socket)
+        add_pair(out, "  ", "socket", b->socket);
+    else
+        (void)strbuf_addstr(out, "  # socket: none, `work` starts a builder under its own user\n");
+    add_pair(out, "  ", "scratch", b->scratch);
+    add_pair(out, "  ", "isolation", b->isolation);
+    add_seconds(out, "  ", "timeout", b->timeout_s);
+    (void)strbuf_addf(out, "  disk: %" PRId64 "\n  log: %" PRId64 "\n", b->disk_max, b->log_max);
+}
+
 void settings_print(const struct settings *s, struct strbuf *out)
 {
     size_t start = out->len;
@@ -253,8 +283,10 @@ void settings_print(const struct settings *s, struct strbuf *out)
     (void)strbuf_addf(out, "body_limit: %zu\nkeep_ignored: %" PRId64 "\n", s->body_max,
                       s->keep_ignored_s);
     add_pair(out, "", "log_level", s->log_level);
+    add_builder(out, &s->build);
     add_forges(out, s);
     add_registries(out, s);
+    add_zuuls(out, &s->zuuls);
     add_mirrors(out, &s->mirrors);
     (void)strbuf_addstr(out, s->policy.n ? "projects:\n" : "projects: []\n");
     list_each (const struct policy_project, p, &s->policy)

@@ -1,9 +1,12 @@
 #include "config/settings_read.h"
 
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/domain/authfile.h"
 #include "core/domain/sweep.h"
 #include "core/lib/crypt.h"
+#include "core/lib/json.h"
 #include "core/os/fs.h"
 
 /* What the readers of one entry share. */
@@ -186,14 +189,65 @@ static void read_choices(struct project_read *r)
                         l->diags);
 }
 
+/* What one key of `auths` gives: nothing of it is ever printed. NULL, or what is wrong. */
+static const char *hide_entry(struct arena *a, const struct authfile *file, const char *key,
+                              struct err *err)
+{
+    const char *scheme = strstr(key, "://"), *place = scheme ? scheme + strlen("://") : key;
+    size_t len = strcspn(place, "/");
+    const char *name = place[len] ? place + len + 1 : "";
+    bool whole = !*name || str_eq(name, "v1/") || str_eq(name, "v2/");
+    struct authfile_hit hit = {0};
+    if (authfile_find(file, arena_strndup(a, place, len), whole ? NULL : name, &hit, err) < 0)
+        return err->text;
+    log_secret(hit.password);
+    log_secret(hit.token);
+    return NULL;
+}
+
+/* A builder has neither helpers nor their accounts, and a file is read before it is needed. */
+static const char *pull_file_wrong(struct arena *a, const char *text, struct err *err)
+{
+    const struct authfile *file;
+    struct str_list keys = {0};
+    if (authfile_parse(text, strlen(text), a, &file, err) < 0)
+        return err->text;
+    struct js *json CLEANUP_JS = js_parse(text, strlen(text), err);
+    const struct js *auths = js_member(json, "auths");
+    if (js_member(json, "credHelpers") || js_member(json, "credsStore"))
+        return "credHelpers and credsStore can't be used here, since a build can't run them: write "
+               "the credentials under auths";
+    if (!js_keys(auths, a, &keys))
+        return "there is nothing under auths";
+    for (size_t i = 0; i < keys.n; i++) {
+        const char *wrong = hide_entry(a, file, keys.at[i], err);
+        log_secret(js_member_str(js_member(auths, keys.at[i]), "auth"));
+        if (wrong)
+            return wrong;
+    }
+    return NULL;
+}
+
+static void read_build_pull(struct project_read *r)
+{
+    const struct yml_node *node = yml_get(r->map, "build_pull");
+    struct settings_load *l = r->l;
+    struct err err = ERR_INIT;
+    if (!read_secret_text(l, node, what(r, "build_pull"), SETTINGS_WORK, &r->p->build_pull))
+        return;
+    r->p->build_pull_ref = l->s->secrets.at[l->s->secrets.n - 1].ref;
+    const char *wrong = r->p->build_pull ? pull_file_wrong(l->arena, r->p->build_pull, &err) : NULL;
+    if (wrong)
+        diag_error(l->diags, node->at, "%s: %s is no auth.json that builds can use: %s",
+                   what(r, "build_pull"), r->p->build_pull_ref, wrong);
+}
+
 static void read_rest(struct project_read *r)
 {
     const struct yml_node *intermediate = yml_get(r->map, "intermediate");
-    const char *unused = NULL;
     if (yml_want_str(intermediate, what(r, "intermediate"), true, &r->p->intermediate, r->l->diags))
         check_places(r, "intermediate");
-    (void)read_secret(r->l, yml_get(r->map, "build_pull"), what(r, "build_pull"), SETTINGS_NONE,
-                      &unused);
+    read_build_pull(r);
 }
 
 static void strbuf_wipe(struct strbuf *b)

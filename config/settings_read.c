@@ -6,6 +6,8 @@
 #include "core/domain/imageref.h"
 #include "core/os/fs.h"
 
+#include <sys/un.h>
+
 const char *key_path(struct settings_load *l, const char *map, const char *entry, const char *key)
 {
     return key ? arena_printf(l->arena, "%s.%s.%s", map, entry, key)
@@ -162,8 +164,24 @@ bool read_path(struct settings_load *l, const struct yml_node *n, const char *wh
     return true;
 }
 
-bool read_secret(struct settings_load *l, const struct yml_node *n, const char *what,
-                 unsigned roles, const char **out)
+bool read_socket(struct settings_load *l, const struct yml_node *n, const char *what,
+                 const char **out)
+{
+    if (!read_path(l, n, what, out))
+        return false;
+    size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1, len = strlen(*out);
+    if (len <= most)
+        return true;
+    diag_error(l->diags, n->at,
+               "%s: the path of a socket can't be longer than %zu bytes, and this one is %zu", what,
+               most, len);
+    return false;
+}
+
+typedef int secret_read_fn(const char *ref, struct arena *a, const char **out, struct err *err);
+
+static bool read_reference(struct settings_load *l, const struct yml_node *n, const char *what,
+                           unsigned roles, secret_read_fn *read, const char **out)
 {
     struct err err = ERR_INIT;
     const char *text, *ref;
@@ -182,10 +200,22 @@ bool read_secret(struct settings_load *l, const struct yml_node *n, const char *
     *list_push(l->arena, &l->s->secrets) = (struct settings_secret){what, ref};
     if (!(l->roles & roles))
         return true;
-    if (secret_read(ref, l->arena, out, &err) == 0)
+    if (read(ref, l->arena, out, &err) == 0)
         return true;
     diag_error(l->diags, n->at, "%s: %s", what, err.text);
     return false;
+}
+
+bool read_secret(struct settings_load *l, const struct yml_node *n, const char *what,
+                 unsigned roles, const char **out)
+{
+    return read_reference(l, n, what, roles, secret_read, out);
+}
+
+bool read_secret_text(struct settings_load *l, const struct yml_node *n, const char *what,
+                      unsigned roles, const char **out)
+{
+    return read_reference(l, n, what, roles, secret_read_text, out);
 }
 
 bool read_each(struct settings_load *l, const struct yml_node *n, const char *what,

@@ -34,9 +34,15 @@ bool read_git_url(struct settings_load *l, const struct yml_node *n, const char 
 /* A path, relative to the folder of the file that it is written in. */
 bool read_path(struct settings_load *l, const struct yml_node *n, const char *what,
                const char **out);
+/* The same for a unix socket, whose path can't be long. */
+bool read_socket(struct settings_load *l, const struct yml_node *n, const char *what,
+                 const char **out);
 /* A reference to a secret, noted under `what`; the value is read when one of `roles` is loaded. */
 bool read_secret(struct settings_load *l, const struct yml_node *n, const char *what,
                  unsigned roles, const char **out);
+/* The same for a text of many lines, of at most LIMIT_AUTH_FILE. */
+bool read_secret_text(struct settings_load *l, const struct yml_node *n, const char *what,
+                      unsigned roles, const char **out);
 /* Patterns; an empty list is an error unless may_be_empty. */
 bool read_patterns(struct settings_load *l, const struct yml_node *n, const char *what,
                    bool may_be_empty, struct pattern_list *out);
@@ -61,8 +67,11 @@ void settings_read_certs_dirs(struct settings_load *l, const struct yml_node *n)
 /* Once all are there: their certs.d folders. */
 void settings_find_certs(struct settings_load *l);
 void settings_read_zuul(struct settings_load *l, const struct yml_pair *pair);
+void settings_read_builder(struct settings_load *l, const struct yml_node *map);
 void settings_read_mirror(struct settings_load *l, const struct yml_pair *pair);
 void settings_read_project(struct settings_load *l, const struct yml_node *entry);
+/* Once all are there: is each `intermediate` a registry that is configured? */
+void settings_check_zuuls(struct settings_load *l);
 /* Once all are there: may the lists under `mirrors` be run with the registries that there are? */
 void settings_check_mirrors(struct settings_load *l);
 /* Likewise: entries that an earlier one shadows. */

@@ -25,6 +25,8 @@ struct running {
     const char *input;
     size_t input_left;
     int64_t deadline; /* clock_monotonic_ms */
+    int64_t check_at; /* the same; INT64_MAX: never */
+    const struct proc_opts *opts;
 };
 
 /* Both ends close on exec and lie above the standard streams, even where we were started with
@@ -127,11 +129,12 @@ static int start(const struct proc_opts *opts, struct running *run, struct err *
 {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, errs[2] = {-1, -1};
     int failure = 0;
+    bool together = opts->on_output != NULL;
     if ((opts->input_len && pipe_above_stdio(in) < 0) || pipe_above_stdio(out) < 0 ||
-        pipe_above_stdio(errs) < 0)
+        (!together && pipe_above_stdio(errs) < 0))
         failure = errno;
     if (!failure)
-        failure = spawn(opts, in[0], out[1], errs[1], &run->pid);
+        failure = spawn(opts, in[0], out[1], together ? out[1] : errs[1], &run->pid);
     cleanup_fd(&in[0]);
     cleanup_fd(&out[1]);
     cleanup_fd(&errs[1]);
@@ -213,34 +216,80 @@ static int drain(int *fd, struct strbuf *into, bool strict)
     return 0;
 }
 
+/* The same, handed on instead of kept. */
+static void pass_on(struct running *run)
+{
+    char chunk[16384];
+    for (int i = 0; i < 64 && run->out >= 0; i++) {
+        ssize_t got = read(run->out, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got > 0)
+            run->opts->on_output(run->opts->user, chunk, (size_t)got);
+        else
+            cleanup_fd(&run->out);
+    }
+}
+
 static int too_much(const struct running *run, const struct proc_result *r, struct err *err)
 {
     return err_set(err, ERR_PERM, EMSGSIZE, "%s: wrote more than %zu bytes", run->name, r->out.max);
+}
+
+/* Looks at the clock and asks the caller; *wait is how long nothing needs to be asked again. */
+static int still_wanted(struct running *run, struct proc_result *r, int *wait, struct err *err)
+{
+    int64_t now = clock_monotonic_ms();
+    if (run->deadline <= now) {
+        r->timed_out = true;
+        return err_set(err, ERR_TEMP, ETIMEDOUT, "%s: did not end in time", run->name);
+    }
+    if (run->check_at <= now) {
+        if (run->opts->check(run->opts->user, err) < 0)
+            return -1;
+        now = clock_monotonic_ms();
+        run->check_at = now + PROC_CHECK_MS;
+    }
+    int64_t next = run->deadline < run->check_at ? run->deadline : run->check_at;
+    int64_t left = next > now ? next - now : 0;
+    *wait = left > INT_MAX ? INT_MAX : (int)left;
+    return 0;
+}
+
+static int take_output(struct running *run, struct proc_result *r, struct err *err)
+{
+    if (run->opts->on_output) {
+        pass_on(run);
+        return 0;
+    }
+    if (drain(&run->out, &r->out, true) < 0)
+        return too_much(run, r, err);
+    (void)drain(&run->err, &r->err, false);
+    return 0;
 }
 
 /* Until the child has ended. A grandchild that still holds a pipe is not waited for. */
 static int attend(struct running *run, struct proc_result *r, struct err *err)
 {
     for (;;) {
-        int64_t left = run->deadline - clock_monotonic_ms();
-        if (left <= 0) {
-            r->timed_out = true;
-            return err_set(err, ERR_TEMP, ETIMEDOUT, "%s: did not end in time", run->name);
-        }
+        int wait;
+        if (still_wanted(run, r, &wait, err) < 0)
+            return -1;
         struct pollfd fds[] = {
             {.fd = run->pidfd, .events = POLLIN},
             {.fd = run->out, .events = POLLIN},
             {.fd = run->err, .events = POLLIN},
             {.fd = run->in, .events = POLLOUT},
         };
-        int ready = poll(fds, ARRAY_LEN(fds), left > INT_MAX ? INT_MAX : (int)left);
+        int ready = poll(fds, ARRAY_LEN(fds), wait);
         if (ready < 0 && errno != EINTR)
             return err_errno(err, ERR_TEMP, errno, "poll");
         if (ready <= 0)
             continue;
-        if (drain(&run->out, &r->out, true) < 0)
-            return too_much(run, r, err);
-        (void)drain(&run->err, &r->err, false);
+        if (take_output(run, r, err) < 0)
+            return -1;
         if (fds[0].revents)
             return 0;
         if (fds[3].revents)
@@ -286,6 +335,8 @@ int proc_run(const struct proc_opts *opts, struct proc_result *r, struct err *er
         .input = opts->input,
         .input_left = opts->input_len,
         .deadline = clock_monotonic_ms() + (opts->timeout_ms ? opts->timeout_ms : LIMIT_GIT_MS),
+        .check_at = opts->check ? 0 : INT64_MAX,
+        .opts = opts,
     };
     r->status = 0;
     r->timed_out = false;

@@ -18,7 +18,17 @@ struct proc_opts {
     size_t input_len;
     int64_t timeout_ms; /* 0: LIMIT_GIT_MS */
     int pass_fd;        /* > 2: kept open in the child under the same number; 0: none */
+    /* Gets standard output and standard error as they come, from the calling thread, in the order
+     * in which the child wrote them; nothing is kept, so the amount is the receiver's to bound.
+     * NULL: both are kept in the result. */
+    void (*on_output)(void *user, const char *data, size_t len);
+    /* Asked at the start and then every PROC_CHECK_MS or so, however much the child writes: -1 with
+     * *err set ends the child and its group, and is proc_run's result. NULL: never asked. */
+    int (*check)(void *user, struct err *err);
+    void *user; /* of both */
 };
+
+#define PROC_CHECK_MS 200
 
 struct proc_result {
     int status; /* exit status, or 128 + signal */

@@ -1,0 +1,265 @@
+#include "core/build/build_scene.h"
+
+#include "core/base/limits.h"
+#include "core/base/str.h"
+#include "core/domain/imageref.h"
+#include "core/os/fs.h"
+#include "core/os/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define PROBE_MS 30000
+#define USUAL_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static const char *const packages[] = {
+    [BUILD_PODMAN] = "podman", [BUILD_BUILDAH] = "buildah", [BUILD_DOCKER] = "docker.io"};
+
+/* What a step started in the background ends with the first process of its namespace, and mounts
+ * with theirs. A step sees no other process of the machine, which chroot alone would show it. */
+#define APART "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"
+static const char *const as_root[] = {"unshare", APART, "--", NULL};
+static const char *const as_user[] = {"unshare", "--user", "--map-root-user", "--map-auto", APART,
+                                      "--",      NULL};
+static const char *const as_user_only[] = {"unshare",    "--user", "--map-root-user",
+                                           "--map-auto", "--",     NULL};
+
+static bool in_path(const char *path, const char *program)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct str_list folders = str_split(&a, path, ':');
+    for (size_t i = 0; i < folders.n; i++) {
+        const char *file = arena_printf(&a, "%s/%s", folders.at[i], program);
+        struct stat st;
+        if (*folders.at[i] == '/' && stat(file, &st) == 0 && S_ISREG(st.st_mode) &&
+            access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int find_tool(const struct build_scene *s, struct err *err)
+{
+    const char *tool = build_tool_name(s->spec->tool);
+    if (in_path(s->place.path, tool))
+        return 0;
+    return err_set(err, ERR_CONFIG, ENOENT,
+                   "%s is not installed on the builder's machine (Debian's package: %s)", tool,
+                   packages[s->spec->tool]);
+}
+
+static int put_file(const struct build_scene *s, const char *name, const char *text,
+                    const char **path, struct err *err)
+{
+    const char *file = arena_printf(s->a, "%s/%s", s->place.home, name);
+    /* Nobody else reads it: one of them holds credentials. */
+    int fd CLEANUP(cleanup_fd) = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, ERR_CONFIG, errno, "%s", file);
+    if (path)
+        *path = file;
+    return fs_write_all(fd, text, strlen(text), err);
+}
+
+static int put_home(struct build_scene *s, struct err *err)
+{
+    static const char *const folders[] = {"tmp", "run", "config", "data", "cache", "none", "login"};
+    s->place.home = arena_printf(s->a, "%s/home", s->room.path);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        if (fs_mkdirs(arena_printf(s->a, "%s/%s", s->place.home, folders[i]), 0700, err) < 0)
+            return -1;
+    /* The flags say otherwise for each store; podman wants them here too. */
+    const char *storage = arena_printf(s->a,
+                                       "[storage]\ndriver = \"vfs\"\nrunroot = \"%s/none/run\"\n"
+                                       "graphroot = \"%s/none/store\"\n",
+                                       s->place.home, s->place.home);
+    if (put_file(s, "policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}\n",
+                 &s->place.policy, err) < 0 ||
+        put_file(s, BUILD_CONTAINERS_CONF, "[engine]\nevents_logger = \"none\"\n", NULL, err) < 0 ||
+        put_file(s, BUILD_STORAGE_CONF, storage, NULL, err) < 0 ||
+        put_file(s, "registries.conf", "", &s->place.registries_conf, err) < 0)
+        return -1;
+    /* Also when it holds nothing: without the file the tools look for one of the user's. */
+    return put_file(s, "login/config.json", s->spec->pull ? s->spec->pull : "{\"auths\":{}}\n",
+                    &s->place.auth_file, err);
+}
+
+static bool runs(const struct build_scene *s, struct str_list argv)
+{
+    struct proc_result r CLEANUP(proc_result_release);
+    proc_result_init(&r, LIMIT_CHILD_OUTPUT);
+    *list_push(s->a, &argv) = NULL;
+    const struct proc_opts opts = {.argv = argv.at, .env = s->env, .timeout_ms = PROBE_MS};
+    return proc_run(&opts, &r, NULL) == 0 && r.status == 0;
+}
+
+static struct str_list copy_list(const char *const *words, struct arena *a)
+{
+    struct str_list list = {0};
+    for (size_t i = 0; words[i]; i++)
+        *list_push(a, &list) = words[i];
+    return list;
+}
+
+/* The namespaces, and the store that copies least, as far as the kernel grants them. */
+static void choose(struct build_scene *s)
+{
+    s->place.driver = "vfs";
+    if (s->spec->tool == BUILD_DOCKER)
+        return;
+    struct str_list wrap = copy_list(geteuid() ? as_user : as_root, s->a);
+    struct str_list probe = copy_list(geteuid() ? as_user : as_root, s->a);
+    *list_push(s->a, &probe) = "true";
+    if (!runs(s, probe))
+        return;
+    s->place.wrap = wrap;
+    /* Without them a killed builder would leave the mounts that overlay makes. */
+    const char *const info[] = {
+        build_tool_name(s->spec->tool),
+        "--storage-driver=overlay",
+        arena_printf(s->a, "--root=%s/probe/store", s->room.path),
+        arena_printf(s->a, "--runroot=%s/p", s->run),
+        "info",
+    };
+    probe.n--;
+    for (size_t i = 0; i < ARRAY_LEN(info); i++)
+        *list_push(s->a, &probe) = info[i];
+    if (runs(s, probe))
+        s->place.driver = "overlay";
+}
+
+/* podman takes no longer path than this for its run folder. */
+#define RUN_LONGEST 50
+
+static int choose_run(struct build_scene *s, struct err *err)
+{
+    char apart[] = "/tmp/slipway-run-XXXXXX";
+    s->run = arena_printf(s->a, "%s/run", s->room.path);
+    if (s->spec->tool != BUILD_PODMAN || strlen(s->run) + strlen("/999") <= RUN_LONGEST)
+        return 0;
+    if (!mkdtemp(apart))
+        return err_errno(err, ERR_CONFIG, errno, "a folder below /tmp");
+    s->run = s->run_apart = arena_strdup(s->a, apart);
+    return 0;
+}
+
+static const char *run_of_store(struct build_scene *s, const char *store)
+{
+    size_t i = 0;
+    while (i < s->stores.n && !str_eq(s->stores.at[i], store))
+        i++;
+    if (i == s->stores.n)
+        *list_push(s->a, &s->stores) = store;
+    return arena_printf(s->a, "%s/%zu", s->run, i);
+}
+
+int build_scene_open(struct build_scene *s, const struct build_spec *spec, const char *scratch,
+                     struct arena *a, struct err *err)
+{
+    const char *path = getenv("PATH");
+    *s = (struct build_scene){.spec = spec, .a = a, .room = {.fd = -1}};
+    s->place.path = str_empty(path) ? USUAL_PATH : arena_strdup(a, path);
+    s->place.isolation = spec->isolation ? spec->isolation : "chroot";
+    if (find_tool(s, err) < 0 || build_room_open(&s->room, scratch, a, err) < 0 ||
+        choose_run(s, err) < 0 || put_home(s, err) < 0 ||
+        build_environment(spec, &s->place, a, &s->env, err) < 0)
+        return -1;
+    choose(s);
+    return 0;
+}
+
+int build_scene_close(struct build_scene *s, struct err *err)
+{
+    int rc = s->run_apart ? fs_remove_tree(s->run_apart, err) : 0;
+    return build_room_close(&s->room, err) < 0 ? -1 : rc;
+}
+
+static const char *native_platform(struct arena *a)
+{
+    static const char *const names[][2] = {
+        {"x86_64", "amd64"}, {"aarch64", "arm64"}, {"armv7l", "arm"},          {"armv6l", "arm/v6"},
+        {"i686", "386"},     {"i386", "386"},      {"loongarch64", "loong64"},
+    };
+    struct utsname here;
+    if (uname(&here) < 0)
+        return "linux/unknown";
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (str_eq(here.machine, names[i][0]))
+            return arena_printf(a, "linux/%s", names[i][1]);
+    return arena_printf(a, "linux/%s", here.machine);
+}
+
+const char *build_store_name(const char *platform, struct arena *a)
+{
+    /* The variant that is meant where none is said. */
+    static const char *const usual[] = {"/arm64/v8", "/amd64/v1", "/arm/v7"};
+    char *name = arena_strdup(a, platform ? platform : native_platform(a));
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        if (str_ends(name, usual[i]))
+            *strrchr(name, '/') = '\0';
+    return build_layout_name("store", name, a) + strlen("store-");
+}
+
+static bool is_in_store(const struct build_image *image, const char *store, struct arena *a)
+{
+    for (size_t i = 0; i < image->platforms.n; i++)
+        if (str_eq(build_store_name(image->platforms.at[i], a), store))
+            return true;
+    return !image->platforms.n && str_eq(build_store_name(NULL, a), store);
+}
+
+static void block_refs(const struct build_image *image, struct arena *a, struct strbuf *out)
+{
+    for (size_t i = 0; i < image->refs.n; i++) {
+        struct imageref ref;
+        if (imageref_parse(image->refs.at[i], NULL, a, &ref, NULL) < 0)
+            continue;
+        const char *name = imageref_repository(&ref, a);
+        char *entry CLEANUP(cleanup_free) = xasprintf("prefix = \"%s\"\n", name);
+        if (!strstr(out->buf, entry))
+            (void)strbuf_addf(out, "[[registry]]\n%slocation = \"%s\"\nblocked = true\n", entry,
+                              name);
+    }
+}
+
+int build_scene_turn(struct build_scene *s, const struct build_image *image, const char *platform,
+                     struct err *err)
+{
+    struct strbuf conf CLEANUP_STRBUF = STRBUF_INIT(LIMIT_BUILD_SPEC);
+    const char *store = build_store_name(platform, s->a);
+    s->place.store = arena_printf(s->a, "%s/store/%s", s->room.path, store);
+    s->place.run = run_of_store(s, store);
+    (void)strbuf_addstr(&conf, "unqualified-search-registries = [\"docker.io\"]\n"
+                               "short-name-mode = \"disabled\"\n");
+    for (size_t i = 0; i < s->spec->insecure.n; i++)
+        (void)strbuf_addf(&conf, "[[registry]]\nlocation = \"%s\"\ninsecure = true\n",
+                          s->spec->insecure.at[i]);
+    for (const struct build_image *i = s->spec->images.at; i < image; i++)
+        if (!is_in_store(i, store, s->a))
+            block_refs(i, s->a, &conf);
+    if (conf.full)
+        return err_set(err, ERR_INPUT, 0, "the images have too many names");
+    return put_file(s, "registries.conf", conf.buf, NULL, err);
+}
+
+int64_t build_scene_size(const struct build_scene *s)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct proc_result r CLEANUP(proc_result_release);
+    proc_result_init(&r, LIMIT_NAME * 20);
+    bool inside = geteuid() && s->place.wrap.n;
+    struct str_list argv = inside ? copy_list(as_user_only, &a) : (struct str_list){0};
+    const char *const du[] = {"du", "-s", "-x", "--block-size=1", "--", s->room.path, NULL};
+    for (size_t i = 0; i < ARRAY_LEN(du); i++)
+        *list_push(&a, &argv) = du[i];
+    const struct proc_opts opts = {.argv = argv.at, .env = s->env, .timeout_ms = PROBE_MS};
+    int64_t size;
+    /* Its status tells of files that went meanwhile; the sum is there all the same. */
+    if (proc_run(&opts, &r, NULL) < 0)
+        return -1;
+    r.out.buf[strcspn(r.out.buf, "\t\n")] = '\0';
+    return str_to_i64(r.out.buf, &size) ? size : -1;
+}

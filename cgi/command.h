@@ -24,8 +24,9 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit_code */
 };
 
-extern const struct command command_serve, command_cgi, command_work, command_check, command_plan,
-    command_inspect, command_copy, command_mirror, command_gc, command_queue,
+extern const struct command command_serve, command_cgi, command_work, command_builder,
+    command_check, command_plan, command_build, command_upload, command_promote, command_inspect,
+    command_copy, command_mirror, command_gc, command_queue, command_rollback,
     command_send_test_hook, command_version, command_help;
 
 /* All of them, NULL-ended, in the order of `slipway help`. */

@@ -3,9 +3,25 @@
 #include "core/base/str.h"
 
 const struct command *const commands[] = {
-    &command_serve,          &command_cgi,     &command_work,   &command_check, &command_plan,
-    &command_inspect,        &command_copy,    &command_mirror, &command_gc,    &command_queue,
-    &command_send_test_hook, &command_version, &command_help,   NULL,
+    &command_serve,
+    &command_cgi,
+    &command_work,
+    &command_builder,
+    &command_check,
+    &command_plan,
+    &command_build,
+    &command_upload,
+    &command_promote,
+    &command_inspect,
+    &command_copy,
+    &command_mirror,
+    &command_gc,
+    &command_queue,
+    &command_rollback,
+    &command_send_test_hook,
+    &command_version,
+    &command_help,
+    NULL,
 };
 
 enum { COMMANDS = ARRAY_LEN(commands) - 1 };

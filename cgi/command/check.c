@@ -17,7 +17,7 @@ struct role {
 static const struct role role_table[] = {
     {"serve", SETTINGS_SERVE},
     {"work", SETTINGS_WORK},
-    {"builder", SETTINGS_NONE},
+    {"builder", SETTINGS_BUILDER},
 };
 
 static bool find_role(const char *name, unsigned *out)
@@ -56,8 +56,12 @@ static const char *nearest_existing(struct arena *a, const char *dir)
 }
 
 /* These depend on who runs the check, so they are no errors. */
-static void check_folders(const struct settings *s, struct arena *a)
+static void check_folders(const struct settings *s, unsigned roles, struct arena *a)
 {
+    if (roles & (SETTINGS_WORK | SETTINGS_BUILDER) && fs_exists(s->build.dir))
+        warn_folder("the folder of builds", s->build.dir);
+    if (roles == SETTINGS_BUILDER)
+        return;
     const char *path = str_after(s->store, "sqlite:");
     if (path)
         warn_folder("the store's folder", fs_dirname(a, path));
@@ -82,7 +86,7 @@ static int check(const char *path, unsigned roles, bool quiet)
                       diags.errors == 1 ? "" : "s", path);
         return EXIT_USAGE;
     }
-    check_folders(s, &a);
+    check_folders(s, roles, &a);
     if (!quiet)
         print_settings(s);
     settings_free(s);

@@ -42,7 +42,10 @@ int engine_setup(struct engine *e, const struct settings *s, bool with_store, st
     *e = (struct engine){.forges = s->forges.at,
                          .n_forges = s->forges.n,
                          .policy = &s->policy,
-                         .mirrors = &s->mirrors};
+                         .public_url = s->public_url,
+                         .mirrors = &s->mirrors,
+                         .build = &s->build,
+                         .zuuls = &s->zuuls};
     if (!with_store && make_scratch(e, err) < 0)
         return -1;
     if (e->scratch)
@@ -57,6 +60,17 @@ int engine_setup(struct engine *e, const struct settings *s, bool with_store, st
     e->locks = target_locks_new();
     e->proofs = push_proofs_new();
     return 0;
+}
+
+int engine_setup_beside(struct engine *e, const struct settings *s, struct err *err)
+{
+    struct store_opts opts = {.url = s->store};
+    if (engine_setup(e, s, false, err) < 0)
+        return -1;
+    if (store_open(&opts, &e->store, err) == 0)
+        return 0;
+    engine_teardown(e);
+    return -1;
 }
 
 void engine_teardown(struct engine *e)

@@ -9,6 +9,9 @@
 
 /* Opens the store only when asked to. On failure everything is released. */
 int engine_setup(struct engine *e, const struct settings *s, bool with_store, struct err *err);
+/* The same for a command beside a running `work`: the store is shared and has to be there, the git
+ * cache is not, for it belongs to the worker's user. */
+int engine_setup_beside(struct engine *e, const struct settings *s, struct err *err);
 void engine_teardown(struct engine *e);
 
 /* Loads the settings for a command; NULL after printing every error to standard error. */

@@ -161,18 +161,6 @@ static int sweep(const struct gc *gc, const struct engine *e, int n, char **name
     return fflush(stdout) != 0 && code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
-/* The store is shared with a running `work`, its git cache is not: that belongs to its user. */
-static int open_store(const struct settings *s, struct engine *e, struct err *err)
-{
-    struct store_opts opts = {.url = s->store};
-    if (engine_setup(e, s, false, err) < 0)
-        return -1;
-    if (store_open(&opts, &e->store, err) == 0)
-        return 0;
-    engine_teardown(e);
-    return -1;
-}
-
 static int gc_with_settings(const struct gc *gc, int n, char **names)
 {
     struct err err = ERR_INIT;
@@ -186,7 +174,7 @@ static int gc_with_settings(const struct gc *gc, int n, char **names)
     int code;
     if (gc->opts.forge && !settings_forge(s, gc->opts.forge)) {
         code = command_usage(&command_gc, "there is no forge '%.80s'", gc->opts.forge);
-    } else if (open_store(s, &e, &err) < 0) {
+    } else if (engine_setup_beside(&e, s, &err) < 0) {
         code = command_failed(&err);
     } else {
         code = sweep(gc, &e, n, names);

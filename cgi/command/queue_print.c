@@ -283,6 +283,10 @@ static void show_event(struct arena *a, const char *text)
     line(a, "link", e.change_url);
     line(a, "by", e.actor);
     line(a, "commit", e.order_commit);
+    if (e.of_task)
+        line(a, "rolls back", arena_printf(a, "task %" PRId64, e.of_task));
+    line(a, "only", e.target);
+    line(a, "pins", e.hold);
 }
 
 static void show_steps(struct arena *a, const struct step_list *steps)

@@ -37,6 +37,9 @@ bool str_is_hex(const char *s, size_t len); /* exactly len digits of lower-case 
 /* RFC 3986: everything but unreserved characters becomes %XX; '/' stays when keep_slash. */
 void str_urlencode(struct strbuf *out, const char *s, bool keep_slash);
 
+/* How many bytes the character of UTF-8 at s has ("" has one); 0: it is malformed. */
+size_t str_utf8(const char *s);
+
 /* How many bytes a control character at s has; 0: it is none. Also U+0080 to U+009F, two bytes of
  * UTF-8 each, which terminals obey just as an escape. */
 size_t str_control(const char *s);

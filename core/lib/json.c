@@ -196,30 +196,13 @@ static void js_require_ok(int rc)
         (void)js_require(NULL);
 }
 
-/* Length of the UTF-8 sequence at s, 0 when it is malformed. */
-static size_t utf8_length(const char *s)
-{
-    const unsigned char *p = (const unsigned char *)s;
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
-    if (p[0] < 0xC2 || p[0] > 0xF4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
-    bool bad = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
-               (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F);
-    return bad ? 0 : n;
-}
-
 /* Replaces each malformed byte by '?': a log line or an error text from elsewhere must not make a
  * report fail. */
 static char *utf8_mended(const char *s)
 {
     char *mended = xstrdup(s);
     for (char *p = mended; *p;) {
-        size_t n = utf8_length(p);
+        size_t n = str_utf8(p);
         if (n == 0)
             *p = '?';
         p += n ? n : 1;

@@ -237,3 +237,25 @@ def test_a_tag_that_is_gone_before_its_build(new_slipway, registry, repository):
     task = project.ended("9.9.9")
     assert task["state"] in ("dead", "skipped") and "9.9.9" in task["reason"], task
     assert registry.tags(repository) in ([], None)
+
+
+# --- superseded ---------------------------------------------------------------------------------
+
+def test_a_newer_push_supersedes_a_waiting_build(new_slipway, registry, repository):
+    project = building(new_slipway, registry)
+    pipelines = {"post": ["upload-container-image"]}
+    commits = []
+    for text, pause in (("one", "sleep 4"), ("two", "true"), ("three", "true")):
+        write_image(project.git, "app", text, run=pause)
+        write_list(project.git, image(registry, repository), container_command=tool(),
+                   pipelines=pipelines)
+        commits.append(project.git.commit())
+    for commit in commits:
+        project.send("branch.pushed", branch="main", commit=commit)
+        wait_until(lambda: project.untouched() == 0, what="the push is looked at")
+    wait_until(lambda: len(project.tasks()) == 3 and
+               project.tasks()[0]["state"] in ("done", "dead"), 120, "the newest build ends")
+    states = [task["state"] for task in reversed(project.tasks())]
+    assert states == ["done", "superseded", "done"], project.tasks()
+    assert "is newer and writes the same tags" in project.tasks()[1]["reason"]
+    assert registry.tags(repository) == ["latest"]

@@ -8,11 +8,12 @@ import pytest
 from lib.building import config_of, image, tool, write_image, write_list
 from lib.net import wait_until
 from lib.project import Project
+from lib.zuul import ZuulFake
 
 ALL = ["check", "gate", "promote", "post", "tag", "release"]
 
 
-def building(new_slipway, registry, *more, **policy):
+def building(new_slipway, registry, *more, zuul=None, **policy):
     """A running Slipway with a project that may build, and a builder of its own; `more` registries
     are configured, too."""
     one = new_slipway()
@@ -20,6 +21,8 @@ def building(new_slipway, registry, *more, **policy):
         one.config["registries"][server.host] = {"plain_http": True}
     one.config["builder"] = {"dir": os.path.join(one.folder, "builds"),
                              "scratch": os.path.join(one.folder, "scratch")}
+    if zuul:
+        one.config["zuul"] = zuul
     for folder in one.config["builder"].values():
         os.makedirs(folder)
     project = Project(one, registry, **{"may_build": ALL, **policy})
@@ -174,6 +177,55 @@ def test_nothing_in_the_intermediate_registry_waits(new_slipway, registry, twin,
     project.merged(5, commit)
     task = project.ended(5, ("waiting",))
     assert "no gate recorded an upload of change 5" in task["reason"], task
+
+
+@pytest.fixture(name="zuul")
+def fixture_zuul(tmp_path):
+    server = ZuulFake(str(tmp_path))
+    yield server
+    server.stop()
+
+
+def through_zuul(new_slipway, registry, twin, zuul, repository):
+    project = building(new_slipway, registry, twin, zuul={"main": {
+        "api": zuul.api, "intermediate": twin.host}})
+    write_list(project.git, image(registry, repository, ["latest", "edge"]),
+               promote_container_image_method="intermediate-registry",
+               promote_container_image_api=zuul.api, promote_container_image_pipeline="gate",
+               promote_container_image_job="build-container-image")
+    return project, project.git.commit()
+
+
+def test_what_zuul_built_is_promoted(new_slipway, registry, twin, zuul, repository):
+    """The merge beats Zuul's report; an older, a failed and a foreign build are not taken."""
+    project, commit = through_zuul(new_slipway, registry, twin, zuul, repository)
+    full = f"{registry.host}/{repository}"
+    inner = f"inner/{repository}"
+    where = {"intermediate": twin.host,
+             "images": [(full, "latest", inner), (full, "edge", inner)]}
+    project.merged(6, commit, patchset="2")
+    task = project.ended(6, ("waiting",))
+    assert "Zuul" in task["reason"], task
+    zuul.add("team/other", 6, 2, **where)
+    zuul.add("team/app", 6, 2, result="FAILURE", **where)
+    build = zuul.add("team/app", 6, 2, **where)
+    for tag in ("latest", "edge"):
+        digest = twin.push(inner, f"{build['uuid']}_{tag}", "from zuul")
+    assert project.ended(6, ("done", "dead"))["state"] == "done", project.tasks()
+    assert registry.digest(repository, "latest") == digest == registry.digest(repository, "edge")
+
+
+def test_an_artifact_that_zuul_lacks_publishes_nothing(new_slipway, registry, twin, zuul,
+                                                      repository):
+    project, commit = through_zuul(new_slipway, registry, twin, zuul, repository)
+    inner = f"inner/{repository}"
+    build = zuul.add("team/app", 6, 2, intermediate=twin.host,
+                     images=[(f"{registry.host}/{repository}", "latest", inner)])
+    twin.push(inner, f"{build['uuid']}_latest", "from zuul")
+    project.merged(6, commit, patchset="2")
+    task = project.ended(6)
+    assert task["state"] == "dead" and "made no artifact" in task["reason"], task
+    assert registry.tags(repository) in ([], None)
 
 
 # --- platforms ----------------------------------------------------------------------------------

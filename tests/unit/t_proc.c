@@ -316,6 +316,70 @@ static void serves_threads_and_leaks_nothing(void **state)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
+struct listener {
+    struct strbuf heard;
+    int64_t bytes;
+    int asked;
+    int stop_when_asked; /* so often; 0: never */
+};
+
+static void hear(void *user, const char *data, size_t len)
+{
+    struct listener *l = user;
+    l->bytes += (int64_t)len;
+    size_t room = l->heard.max - l->heard.len;
+    (void)strbuf_add(&l->heard, data, len < room ? len : room);
+}
+
+static int ask(void *user, struct err *err)
+{
+    struct listener *l = user;
+    l->asked++;
+    return l->asked == l->stop_when_asked ? err_set(err, ERR_TEMP, ECANCELED, "stopped") : 0;
+}
+
+/* Both outputs in the order of writing, as they come, none of it kept and no amount too much. */
+static void hands_output_on(void **state)
+{
+    (void)state;
+    struct listener l = {.heard = STRBUF_INIT(100)};
+    struct proc_opts opts = {.on_output = hear, .check = ask, .user = &l};
+    struct run run CLEANUP(release_run) =
+        run_shell("echo one; echo two >&2; printf three; exit 4", opts, 1);
+    assert_int_equal(run.rc, 0);
+    assert_int_equal(run.r.status, 4);
+    assert_string_equal(l.heard.buf, "one\ntwo\nthree");
+    assert_int_equal(run.r.out.len + run.r.err.len, 0);
+    assert_true(l.asked >= 1);
+    l.bytes = 0;
+    struct run much CLEANUP(release_run) =
+        run_shell("yes | head -c 50000000; yes | head -c 777 >&2", opts, 1);
+    assert_int_equal(much.rc, 0);
+    assert_int_equal(l.bytes, 50000777);
+    strbuf_release(&l.heard);
+}
+
+static void ends_when_told(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {"sleep 60", "yes", "trap '' TERM; sleep 60 & sleep 60"};
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        for (int with_output = 0; with_output < 2; with_output++) {
+            struct listener l = {.heard = STRBUF_INIT(10), .stop_when_asked = 3};
+            struct proc_opts opts = {
+                .on_output = with_output ? hear : NULL, .check = ask, .user = &l};
+            int64_t before = clock_monotonic_ms();
+            struct run run CLEANUP(release_run) = run_shell(scripts[i], opts, SIZE_MAX / 2);
+            assert_int_equal(run.rc, -1);
+            assert_int_equal(run.err.code, ECANCELED);
+            assert_false(run.r.timed_out);
+            assert_int_equal(l.asked, 3);
+            assert_in_range(clock_monotonic_ms() - before, PROC_CHECK_MS, 20000);
+            strbuf_release(&l.heard);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +395,8 @@ int main(void)
         cmocka_unit_test(gives_the_child_default_signals),
         cmocka_unit_test(works_without_standard_streams),
         cmocka_unit_test(serves_threads_and_leaks_nothing),
+        cmocka_unit_test(hands_output_on),
+        cmocka_unit_test(ends_when_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "core/base/str.h"
 #include "core/engine/intake.h"
 #include "core/lib/json.h"
+#include "core/os/clock.h"
 #include "core/os/fs.h"
 
 #include <unistd.h>
@@ -124,6 +125,7 @@ static int plan_with_list(const struct engine *e, const struct plan_flags *f,
                             .file = file,
                             .policy = policy_find(e->policy, event->forge, event->project),
                             .default_branch = event->default_branch,
+                            .now_s = clock_now_ms() / 1000,
                             .knows_registry = engine_knows_registry,
                             .ctx = e->registry};
     plan_make(&in, a, plan);

@@ -33,6 +33,9 @@
 #define LIMIT_PATTERN_WORK 2000000 /* times the bytes of its code: tens of milliseconds */
 #define LIMIT_PATTERN_DEPTH 1000
 #define LIMIT_TEMPLATE KIB(4)
+#define LIMIT_TEMPLATE_DEPTH 16  /* brackets in brackets, variables in variables */
+#define LIMIT_TEMPLATE_ITEMS 100 /* of one list */
+#define LIMIT_TEMPLATE_STEPS 2000
 #define LIMIT_NAME 255 /* host/name of an image */
 #define LIMIT_TAG 128  /* OCI distribution 1.1.1 */
 #define LIMIT_PROJECT 255

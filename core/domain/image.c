@@ -36,10 +36,17 @@ const char *job_name(enum job_kind j)
     return (unsigned)j < JOB__MAX ? job_names[j] : "unknown";
 }
 
+/* The older family has the same jobs. */
+static const char *const docker_names[JOB__MAX] = {
+    [JOB_BUILD] = "build-docker-image",
+    [JOB_UPLOAD] = "upload-docker-image",
+    [JOB_PROMOTE] = "promote-docker-image",
+};
+
 bool job_from_name(const char *name, enum job_kind *out)
 {
     for (size_t i = 0; i < JOB__MAX; i++) {
-        if (str_eq(name, job_names[i])) {
+        if (str_eq(name, job_names[i]) || (docker_names[i] && str_eq(name, docker_names[i]))) {
             *out = (enum job_kind)i;
             return true;
         }

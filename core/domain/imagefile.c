@@ -18,7 +18,8 @@ static const struct default_row default_rows[] = {
 };
 
 static const char *const keys[] = {
-    "container_images", "branches", "pipelines", "vars", "mirror_container_images_images",
+    "container_images", "docker_images", "branches",
+    "pipelines",        "vars",          "mirror_container_images_images",
 };
 
 /* A pipeline whose events carry no change has nothing to name a staged tag after. */
@@ -108,10 +109,11 @@ static void read_job_vars(const struct yml_node *map, const struct imagefile *fi
     imagefile_read_vars(map, true, &job->vars, diags);
     job->method = job->vars.method;
     job->direct = is_direct(&job->vars, pipeline);
-    const struct yml_node *images = yml_get(map, "container_images");
+    const char *key;
+    const struct yml_node *images = imagefile_images(map, &key);
     if (images) {
         job->images = (struct image_list){0};
-        imagefile_read_images(images, job->vars.container_filename, &job->images, diags);
+        imagefile_read_images(images, key, job->vars.container_filename, &job->images, diags);
     } else {
         inherit_images(job, file->vars.container_filename, diags->arena);
     }
@@ -143,8 +145,13 @@ static void read_job(const struct yml_node *item, const struct yml_node *root,
     struct imagefile_job *job = add_job(file, pipeline, kind, name->at, row, diags->arena);
     if (vars && !yml_is_null(vars))
         read_job_vars(vars, file, pipeline, job, diags);
-    const char *list = kind == JOB_MIRROR ? "mirror_container_images_images" : "container_images";
-    if (!yml_get(root, list) && !yml_get(vars, list))
+    const char *list = "mirror_container_images_images";
+    const struct yml_node *given = kind == JOB_MIRROR ? yml_get(root, list) : NULL;
+    if (kind == JOB_MIRROR)
+        given = given ? given : yml_get(vars, list);
+    else if (!(given = imagefile_images(root, &list)))
+        given = imagefile_images(vars, &list);
+    if (!given)
         diag_error(diags, name->at, "%s needs %s, here or at the top of the file", job_name(kind),
                    list);
 }
@@ -215,8 +222,12 @@ static void read_file(const struct yml_node *root, struct imagefile *file, struc
     if (vars)
         imagefile_read_vars(vars, false, &file->vars, diags);
     file->container_command = file->vars.container_command;
-    imagefile_read_images(yml_get(root, "container_images"), file->vars.container_filename,
-                          &file->images, diags);
+    const char *key;
+    const struct yml_node *images = imagefile_images(root, &key);
+    imagefile_read_images(images, key, file->vars.container_filename, &file->images, diags);
+    if (yml_get(root, "docker_images") && yml_get(root, "docker_images") != images)
+        diag_error(diags, yml_get(root, "docker_images")->at,
+                   "docker_images is the older name of container_images: keep one of them");
     mirror_read(yml_get(root, "mirror_container_images_images"), &file->mirrors, diags);
     (void)imagefile_texts(yml_get(root, "branches"), "branches", RULE_LINE, LIMIT_BRANCHES,
                           &file->branches, diags);
@@ -224,7 +235,7 @@ static void read_file(const struct yml_node *root, struct imagefile *file, struc
     const struct yml_node *pipelines = yml_get(root, "pipelines");
     if (pipelines)
         read_pipelines(pipelines, root, file, diags);
-    else if (!yml_get(root, "container_images"))
+    else if (!images)
         diag_error(diags, root->at, "container_images is missing: the list of images to publish");
     fill_defaults(file, diags->arena);
     check_mirrors_used(file, yml_get(root, "mirror_container_images_images"), diags);

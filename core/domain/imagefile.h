@@ -8,6 +8,7 @@
 #include "core/base/diag.h"
 #include "core/base/mem.h"
 #include "core/domain/image.h"
+#include "core/domain/template.h"
 
 struct imagefile_env {
     const char *name;
@@ -34,7 +35,8 @@ struct imagefile_vars {
         struct imagefile_env *at;
         size_t n;
         size_t cap;
-    } build_env; /* container_build_extra_env */
+    } build_env;              /* container_build_extra_env */
+    struct template_owns own; /* all others: what templates may name */
 };
 
 /* An item of mirror_container_images_images: the seed's keys, and more. One of src_tag and src_tags

@@ -161,6 +161,9 @@ static void read_visibility(const struct field *f, const struct yml_node *n, str
         diag_error(diags, n->at, "visibility must be public or private, not '%.80s'", text);
 }
 
+#define DOCKER_IMAGES "docker_images"
+#define DOCKERFILE "dockerfile"
+
 static const struct field fields[] = {
     {"context", read_placed, offsetof(struct image, context), RULE_TEMPLATE | RULE_PATH},
     {"registry", read_placed, offsetof(struct image, registry), RULE_TEMPLATE | RULE_HOST},
@@ -168,6 +171,7 @@ static const struct field fields[] = {
     {"tags", read_tags, offsetof(struct image, tags), RULE_TEMPLATE},
     {"container_filename", read_text, offsetof(struct image, container_filename),
      RULE_TEMPLATE | RULE_PATH},
+    {DOCKERFILE, read_text, offsetof(struct image, container_filename), RULE_TEMPLATE | RULE_PATH},
     {"path", read_text, offsetof(struct image, path), RULE_TEMPLATE | RULE_PATH},
     {"target", read_text, offsetof(struct image, target), RULE_TEMPLATE},
     {"build_args", read_list, offsetof(struct image, build_args), RULE_TEMPLATE},
@@ -180,12 +184,16 @@ static const struct field fields[] = {
     {"visibility", read_visibility, offsetof(struct image, visibility), RULE_LINE},
 };
 
-static void check_fields(const struct yml_node *item, struct diags *diags)
+/* Of the two names of the container file each family has its own. */
+static void check_fields(const struct yml_node *item, bool docker, struct diags *diags)
 {
+    const char *other = docker ? "container_filename" : DOCKERFILE;
     const char *keys[ARRAY_LEN(fields)];
+    size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        keys[i] = fields[i].key;
-    yml_check_keys(item, keys, ARRAY_LEN(keys), diags);
+        if (!str_eq(fields[i].key, other))
+            keys[n++] = fields[i].key;
+    yml_check_keys(item, keys, n, diags);
 }
 
 /* The first part of "host/name" if it looks like a host, as container tools decide it. */
@@ -202,7 +210,8 @@ static const char *host_of(const char *repository, struct arena *a)
 
 /* What must be there, and what follows from the rest. A key that is there but wrong has been
  * reported by its reader. */
-static void complete_image(const struct yml_node *item, struct image *image, struct diags *diags)
+static void complete_image(const struct yml_node *item, bool docker, struct image *image,
+                           struct diags *diags)
 {
     if (!yml_get(item, "context"))
         diag_error(diags, item->at, "an image needs a context: the directory that it is built in");
@@ -221,37 +230,47 @@ static void complete_image(const struct yml_node *item, struct image *image, str
         return;
     image->registry.text = host_of(image->repository.text, diags->arena);
     image->registry.at = image->repository.at;
+    if (!image->registry.text && docker)
+        image->registry.text = "docker.io";
     if (!image->registry.text)
         diag_error(diags, item->at,
                    "an image needs a registry: its repository '%.80s' does not begin with a host",
                    image->repository.text);
 }
 
-static void read_image(const struct yml_node *item, const char *filename, struct image *image,
-                       struct diags *diags)
+static void read_image(const struct yml_node *item, bool docker, const char *filename,
+                       struct image *image, struct diags *diags)
 {
     image->at = item->at;
     if (!yml_want_map(item, "an image", diags))
         return;
-    check_fields(item, diags);
+    check_fields(item, docker, diags);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         const struct yml_node *value = yml_get(item, fields[i].key);
         if (value)
             fields[i].read(&fields[i], value, image, diags);
     }
-    complete_image(item, image, diags);
+    complete_image(item, docker, image, diags);
     if (!image->container_filename)
         image->container_filename = filename;
 }
 
-void imagefile_read_images(const struct yml_node *list, const char *filename,
+const struct yml_node *imagefile_images(const struct yml_node *map, const char **key)
+{
+    const struct yml_node *list = yml_get(map, "container_images");
+    *key = list || !yml_get(map, DOCKER_IMAGES) ? "container_images" : DOCKER_IMAGES;
+    return yml_get(map, *key);
+}
+
+void imagefile_read_images(const struct yml_node *list, const char *key, const char *filename,
                            struct image_list *out, struct diags *diags)
 {
-    if (!yml_want_seq(list, "container_images", diags))
+    if (!yml_want_seq(list, key, diags))
         return;
     if (list->n > LIMIT_IMAGES)
-        diag_error(diags, list->items[LIMIT_IMAGES]->at, "container_images has more than %d items",
+        diag_error(diags, list->items[LIMIT_IMAGES]->at, "%s has more than %d items", key,
                    LIMIT_IMAGES);
     for (size_t i = 0; i < list->n && i < LIMIT_IMAGES; i++)
-        read_image(list->items[i], filename, list_push(diags->arena, out), diags);
+        read_image(list->items[i], str_eq(key, DOCKER_IMAGES), filename,
+                   list_push(diags->arena, out), diags);
 }

@@ -25,8 +25,13 @@ bool imagefile_text(const struct yml_node *n, const char *what, unsigned rules, 
 bool imagefile_texts(const struct yml_node *n, const char *what, unsigned rules, size_t max,
                      struct image_texts *out, struct diags *diags);
 
-/* An item of a `container_images` list gets filename when it names no container file. */
-void imagefile_read_images(const struct yml_node *list, const char *filename,
+/* A map's list of images, by its name: `container_images`, or that of the older family of jobs,
+ * `docker_images`. NULL: it has none. */
+const struct yml_node *imagefile_images(const struct yml_node *map, const char **key);
+
+/* An item of the list of that name gets filename when it names no container file. Items of
+ * `docker_images` say `dockerfile`, and a repository without a host is Docker Hub's. */
+void imagefile_read_images(const struct yml_node *list, const char *key, const char *filename,
                            struct image_list *out, struct diags *diags);
 
 /* Sets in *vars what the map says. In a job's own vars container_images and

@@ -132,8 +132,10 @@ static const struct var known_vars[] = {
     {METHOD, read_method, AT(method), RULE_LINE},
     {METHOD_ALIAS, read_method, AT(method), RULE_LINE},
     {"upload_container_image_promote", read_promote, AT(upload_promote), RULE_LINE},
+    {"upload_docker_image_promote", read_promote, AT(upload_promote), RULE_LINE},
     {"container_command", read_command, AT(container_command), RULE_LINE},
     {"container_filename", read_text, AT(container_filename), RULE_PATH},
+    {"docker_dockerfile", read_text, AT(container_filename), RULE_PATH},
     {"zuul_work_dir", read_text, AT(work_dir), RULE_PATH},
     {"container_build_extra_env", read_env, AT(build_env), RULE_LINE},
     {"promote_container_image_api", read_text, AT(promote_api), RULE_LINE},
@@ -145,15 +147,31 @@ static const struct var known_vars[] = {
     {"container_image_format", read_format, AT(format), RULE_LINE},
 };
 
-static const char *const lists[] = {"container_images", "mirror_container_images_images"};
+static const char *const lists[] = {"container_images", "docker_images",
+                                    "mirror_container_images_images"};
 
 static bool is_list_name(const char *key)
 {
-    return str_eq(key, lists[0]) || str_eq(key, lists[1]);
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        if (str_eq(key, lists[i]))
+            return true;
+    return false;
+}
+
+/* The lists of the file and of its jobs are different ones: what is shared is copied first. */
+static void add_own_var(const struct yml_pair *pair, struct template_owns *owns, struct arena *a)
+{
+    struct template_owns more = {0};
+    list_each (const struct template_own, known, owns)
+        *list_push(a, &more) = *known;
+    *list_push(a, &more) =
+        (struct template_own){pair->key->text, pair->value->text, pair->value->at};
+    *owns = more;
 }
 
 /* A variable that is not one of ours: the repository's own, or a slip. */
-static void check_free_var(const struct yml_pair *pair, bool in_job, struct diags *diags)
+static void read_own_var(const struct yml_pair *pair, bool in_job, struct imagefile_vars *vars,
+                         struct diags *diags)
 {
     const char *key = pair->key->text;
     if (is_list_name(key)) {
@@ -173,6 +191,8 @@ static void check_free_var(const struct yml_pair *pair, bool in_job, struct diag
         diag_error(diags, pair->value->at,
                    "variable '%.80s' is none that Slipway reads, so it must be a single value",
                    key);
+    else if (!yml_is_null(pair->value) && template_check(pair->value->text, pair->value->at, diags))
+        add_own_var(pair, &vars->own, diags->arena);
 }
 
 static const struct var *find_var(const char *key)
@@ -196,6 +216,6 @@ void imagefile_read_vars(const struct yml_node *map, bool in_job, struct imagefi
         if (v)
             v->read(v, map->pairs[i].value, vars, diags);
         else
-            check_free_var(&map->pairs[i], in_job, diags);
+            read_own_var(&map->pairs[i], in_job, vars, diags);
     }
 }

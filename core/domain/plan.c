@@ -57,6 +57,8 @@ struct template_vars plan_variables(const struct event *e)
         vars.branch = e->branch;
     if (e->kind != EVENT_TAG && e->kind != EVENT_BRANCH)
         vars.change = e->change;
+    if (vars.change)
+        vars.patchset = e->patchset;
     return vars;
 }
 
@@ -325,6 +327,7 @@ static void plan_job(const struct job_work *j)
 static size_t plan_row(struct plan_work *w, enum pipeline pipeline)
 {
     const struct imagefile_row *row = &w->in->file->pipelines[pipeline];
+    w->vars.pipeline = pipeline_name(pipeline);
     list_each (const struct imagefile_job, job, &row->jobs) {
         struct job_work j = {.w = w, .row = row, .job = job, .pipeline = pipeline};
         plan_job(&j);
@@ -332,9 +335,10 @@ static size_t plan_row(struct plan_work *w, enum pipeline pipeline)
     return row->jobs.n;
 }
 
-static void clean_images(struct plan_work *w, const struct image_list *images)
+static void clean_images(struct plan_work *w, const struct image_list *images,
+                         const struct imagefile_vars *vars)
 {
-    struct plan_how how = {.prefix = change_prefix(w), .clean_only = true};
+    struct plan_how how = {.prefix = change_prefix(w), .vars = vars, .clean_only = true};
     list_each (const struct image, image, images)
         plan_image(w, image, &how);
 }
@@ -346,10 +350,10 @@ static void plan_closed(struct plan_work *w)
     static const enum pipeline rows[] = {PIPELINE_GATE, PIPELINE_PROMOTE};
     if (!change_prefix(w))
         return;
-    clean_images(w, &w->in->file->images);
+    clean_images(w, &w->in->file->images, &w->in->file->vars);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         list_each (const struct imagefile_job, job, &w->in->file->pipelines[rows[i]].jobs)
-            clean_images(w, &job->images);
+            clean_images(w, &job->images, &job->vars);
 }
 
 static const char *and_more(struct arena *a, size_t n)
@@ -426,6 +430,7 @@ void plan_make(const struct plan_input *in, struct arena *a, struct plan *out)
 {
     const struct event *e = in->event;
     struct plan_work w = {.in = in, .arena = a, .plan = out, .vars = plan_variables(e)};
+    w.vars.now_s = in->now_s;
     *out = (struct plan){.verdict = PLAN_NOTHING};
     (void)plan_pipeline(e->kind, &out->pipeline);
     out->shadow = in->policy && in->policy->mode == POLICY_SHADOW;

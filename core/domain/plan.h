@@ -102,6 +102,7 @@ struct plan_input {
     const struct imagefile *file;        /* NULL: the repository has none at that commit */
     const struct policy_project *policy; /* NULL: no entry matches */
     const char *default_branch;          /* NULL: not known; then "main" and "master" count */
+    int64_t now_s;                       /* what now() gives; 0: nothing */
     const char *run_id; /* of this upload, in tags of an intermediate registry; NULL: "<run>" */
     /* Is this registry one that the operator configured? */
     bool (*knows_registry)(const void *ctx, const char *host);

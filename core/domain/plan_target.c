@@ -85,17 +85,31 @@ static void refuse(struct plan_work *w, const struct plan_how *how, struct place
         plan_note(w, &w->plan->refused, at, what, "%s", why);
 }
 
+static const struct template_owns *own_of(const struct plan_how *how)
+{
+    return how->vars ? &how->vars->own : NULL;
+}
+
+static bool uses(const struct plan_how *how, const struct image_text *text, const char *variable)
+{
+    return template_uses(text->text, variable, own_of(how));
+}
+
 /* False when the text can't be had: said as a skip or a refusal. */
-static bool expand(struct plan_work *w, const struct plan_how *how, const struct image_text *text,
-                   const struct template_vars *vars, const char *what, const char **out)
+static bool expand_list(struct plan_work *w, const struct plan_how *how,
+                        const struct image_text *text, const struct template_vars *vars,
+                        const char *what, struct str_list *out)
 {
     struct diags diags = {.arena = w->arena};
-    switch (template_expand(text->text, text->at, vars, &diags, out)) {
+    struct template_vars all = *vars;
+    const char *missing;
+    all.own = own_of(how);
+    switch (template_expand_list(text->text, text->at, &all, &diags, out, &missing)) {
     case TEMPLATE_OK:
         return true;
     case TEMPLATE_UNDEFINED:
         leave_out(w, how, text->at, what,
-                  arena_printf(w->arena, "%s is not defined for %s", *out,
+                  arena_printf(w->arena, "%s is not defined for %s", missing,
                                kind_phrase(w->in->event->kind)));
         return false;
     case TEMPLATE_ERROR:
@@ -103,6 +117,20 @@ static bool expand(struct plan_work *w, const struct plan_how *how, const struct
     }
     refuse(w, how, text->at, what, diags.n ? diags.at[diags.n - 1].text : "malformed template");
     return false;
+}
+
+static bool expand(struct plan_work *w, const struct plan_how *how, const struct image_text *text,
+                   const char *what, const char **out)
+{
+    struct str_list list;
+    if (!expand_list(w, how, text, &w->vars, what, &list))
+        return false;
+    if (list.n != 1) {
+        refuse(w, how, text->at, what, "it is a list, where one text belongs");
+        return false;
+    }
+    *out = list.at[0];
+    return true;
 }
 
 static bool looks_like_host(const char *part)
@@ -209,9 +237,9 @@ static bool find_place(struct plan_work *w, const struct image *image, const str
         refuse(w, how, image->at, label, "it has no `repository`");
         return false;
     }
-    if (image->registry.text && !expand(w, how, &image->registry, &w->vars, label, &registry))
+    if (image->registry.text && !expand(w, how, &image->registry, label, &registry))
         return false;
-    if (!expand(w, how, &image->repository, &w->vars, label, &repository))
+    if (!expand(w, how, &image->repository, label, &repository))
         return false;
     const char *wrong = complete_name(w, registry, repository, out);
     if (!wrong)
@@ -333,19 +361,21 @@ static void add_tag(struct plan_work *w, const struct image_text *from, const st
 }
 
 /* What the gate made was expanded with the commit that the gate knew. */
-static bool staged_tag(struct plan_work *w, const struct plan_how *how,
-                       const struct image_text *text, const char *what, const char *final,
-                       const char **out)
+static bool staged_tags(struct plan_work *w, const struct plan_how *how,
+                        const struct image_text *text, const char *what,
+                        const struct str_list *final, struct str_list *out)
 {
-    const char *staged_commit = w->in->event->staged_commit;
-    if (staged_commit && template_uses(text->text, "zuul.commit_id")) {
-        struct template_vars vars = w->vars;
-        vars.commit_id = staged_commit;
-        if (!expand(w, how, text, &vars, what, &final))
-            return false;
-    }
-    *out = arena_printf(w->arena, "%s%s", how->prefix, final);
-    return true;
+    struct template_vars vars = w->vars;
+    *out = *final;
+    if (!how->prefix || !w->in->event->staged_commit || !uses(how, text, "zuul.commit_id"))
+        return true;
+    vars.commit_id = w->in->event->staged_commit;
+    if (!expand_list(w, how, text, &vars, what, out))
+        return false;
+    if (out->n == final->n)
+        return true;
+    refuse(w, how, text->at, what, "it gave another number of tags at the gate");
+    return false;
 }
 
 static void add_cleaned(struct plan_work *w, struct place at, const char *what, const char *why)
@@ -365,20 +395,16 @@ static void to_intermediate(struct plan_work *w, const struct place_of_image *pl
 }
 
 static void plan_one_tag(struct plan_work *w, const struct place_of_image *place,
-                         const struct image_text *text, const struct plan_how *how)
+                         const struct image_text *text, const struct plan_how *how, const char *tag,
+                         const char *at_gate)
 {
-    const char *raw = arena_printf(w->arena, "%s:%s", place->full, text->text);
-    const char *tag, *staged = NULL;
-    if (!expand(w, how, text, &w->vars, raw, &tag))
-        return;
     const char *what = arena_printf(w->arena, "%s:%s", place->full, tag);
     const char *wrong = check_tag(w, tag, how->prefix);
     if (wrong) {
         refuse(w, how, text->at, what, wrong);
         return;
     }
-    if (how->prefix && !staged_tag(w, how, text, what, tag, &staged))
-        return;
+    const char *staged = how->prefix ? arena_printf(w->arena, "%s%s", how->prefix, at_gate) : NULL;
     const char *staged_full = staged ? arena_printf(w->arena, "%s:%s", place->full, staged) : NULL;
     if (how->clean_only) {
         add_cleaned(w, text->at, staged_full, "its change was closed without merging");
@@ -404,18 +430,36 @@ static void plan_one_tag(struct plan_work *w, const struct place_of_image *place
         add_cleaned(w, text->at, staged_full, arena_printf(w->arena, "promoted to %s", tag));
 }
 
-/* A later image of the list may be FROM what this one will be called. */
-static void add_refs(struct plan_work *w, const struct image *image, const char *full,
-                     struct str_list *refs)
+/* One text of `tags` may give several. */
+static void plan_tags(struct plan_work *w, const struct place_of_image *place,
+                      const struct image_text *text, const struct plan_how *how)
 {
-    struct diags unheard = {.arena = w->arena};
-    const char *tag;
+    const char *raw = arena_printf(w->arena, "%s:%s", place->full, text->text);
+    struct str_list tags, at_gate;
+    if (!expand_list(w, how, text, &w->vars, raw, &tags) ||
+        !staged_tags(w, how, text, raw, &tags, &at_gate))
+        return;
+    if (!tags.n)
+        leave_out(w, how, text->at, raw, "it gives an empty list");
+    for (size_t i = 0; i < tags.n; i++)
+        plan_one_tag(w, place, text, how, tags.at[i], at_gate.at[i]);
+}
+
+/* A later image of the list may be FROM what this one will be called. */
+static void add_refs(struct plan_work *w, const struct image *image, const struct plan_how *how,
+                     const char *full, struct str_list *refs)
+{
+    struct plan_how quiet = *how;
+    struct str_list tags;
+    quiet.clean_only = true; /* what is wrong is said where the tags are planned */
     list_each (const struct image_text, text, &image->tags) {
-        if (template_expand(text->text, text->at, &w->vars, &unheard, &tag) != TEMPLATE_OK)
+        if (!expand_list(w, &quiet, text, &w->vars, full, &tags))
             continue;
-        const char *ref = arena_printf(w->arena, "%s:%s", full, tag);
-        if (imageref_tag_ok(tag) && !str_in(ref, refs))
-            *list_push(w->arena, refs) = ref;
+        for (size_t i = 0; i < tags.n; i++) {
+            const char *ref = arena_printf(w->arena, "%s:%s", full, tags.at[i]);
+            if (imageref_tag_ok(tags.at[i]) && !str_in(ref, refs))
+                *list_push(w->arena, refs) = ref;
+        }
     }
 }
 
@@ -435,7 +479,7 @@ static size_t add_build(struct plan_work *w, const struct image *image, const st
                                      .at = image->at};
     }
     if (full)
-        add_refs(w, image, full, &build->refs);
+        add_refs(w, image, how, full, &build->refs);
     return (size_t)(build - w->plan->builds.at);
 }
 
@@ -447,8 +491,8 @@ void plan_only_build(struct plan_work *w, const struct image *image, const struc
     quiet.clean_only = true; /* what nobody writes may be left open */
     bool named = image->repository.text &&
                  (!image->registry.text ||
-                  expand(w, &quiet, &image->registry, &w->vars, image_label(image), &registry)) &&
-                 expand(w, &quiet, &image->repository, &w->vars, image_label(image), &repository) &&
+                  expand(w, &quiet, &image->registry, image_label(image), &registry)) &&
+                 expand(w, &quiet, &image->repository, image_label(image), &repository) &&
                  !complete_name(w, registry, repository, &place) &&
                  imageref_host_ok(place.registry) && imageref_name_ok(place.name);
     (void)add_build(w, image, how, named ? place.full : NULL);
@@ -465,7 +509,7 @@ void plan_image(struct plan_work *w, const struct image *image, const struct pla
     }
     size_t wanted = 0;
     list_each (const struct image_text, text, &image->tags) {
-        if (!how->only_zuul_tag || template_uses(text->text, "zuul.tag")) {
+        if (!how->only_zuul_tag || uses(how, text, "zuul.tag")) {
             wanted++;
             continue;
         }
@@ -477,8 +521,8 @@ void plan_image(struct plan_work *w, const struct image *image, const struct pla
         return;
     size_t before = w->plan->tags.n;
     list_each (const struct image_text, text, &image->tags)
-        if (!how->only_zuul_tag || template_uses(text->text, "zuul.tag"))
-            plan_one_tag(w, &place, text, how);
+        if (!how->only_zuul_tag || uses(how, text, "zuul.tag"))
+            plan_tags(w, &place, text, how);
     if (how->source != PLAN_FROM_BUILD || how->clean_only || w->plan->tags.n == before)
         return;
     size_t build = add_build(w, image, how, place.full);

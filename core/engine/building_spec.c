@@ -23,10 +23,12 @@ static int expand(const struct work *w, const struct plan_build *b, const char *
                   const char *text, const char **out, struct err *err)
 {
     struct diags diags = {.arena = w->arena};
+    struct template_vars vars = w->vars;
+    vars.own = b->vars ? &b->vars->own : NULL;
     *out = text;
     if (!text)
         return 0;
-    switch (template_expand(text, b->at, &w->vars, &diags, out)) {
+    switch (template_expand(text, b->at, &vars, &diags, out)) {
     case TEMPLATE_OK:
         return 0;
     case TEMPLATE_UNDEFINED:

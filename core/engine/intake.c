@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/engine/ask.h"
+#include "core/os/clock.h"
 
 /* *file is NULL when the repository has none at that commit. */
 static int read_list(const struct engine *e, const struct event *event, struct arena *a,
@@ -94,6 +95,8 @@ int intake_plan(const struct engine *e, struct event *event, struct arena *a, st
     const struct policy_project *policy = policy_find(e->policy, event->forge, event->project);
     struct plan_input in = {.event = event,
                             .policy = policy,
+                            .now_s =
+                                event->happened_at ? event->happened_at : clock_now_ms() / 1000,
                             .run_id = event->run_id,
                             .knows_registry = engine_knows_registry,
                             .ctx = e->registry};

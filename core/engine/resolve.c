@@ -170,23 +170,26 @@ static int drop_placeholders(struct publishing *p, struct err *err)
 
 /* The tags that a merge gives an image, as far as they can be known here. *all is false when one of
  * them depends on what only the merge's own event says. */
-static struct str_list tags_of_image(struct publishing *p, const struct image *image, bool *all)
+static struct str_list tags_of_image(struct publishing *p, const struct plan_tag *t, bool *all)
 {
     struct str_list tags = {0};
     struct diags diags = {.arena = p->arena};
-    const char *slash = strrchr(p->event->project, '/');
-    const struct template_vars vars = {.branch = p->event->branch,
-                                       .change = p->event->change,
-                                       .commit_id = p->event->list_commit,
-                                       .project_name = p->event->project,
-                                       .project_short_name = slash ? slash + 1 : p->event->project};
+    const struct event merge = {.kind = EVENT_MERGED,
+                                .branch = p->event->branch,
+                                .change = p->event->change,
+                                .list_commit = p->event->list_commit,
+                                .project = p->event->project};
+    struct template_vars vars = plan_variables(&merge);
+    vars.own = t->vars ? &t->vars->own : NULL;
     *all = true;
-    list_each (const struct image_text, text, &image->tags) {
-        const char *tag;
-        if (template_expand(text->text, text->at, &vars, &diags, &tag) == TEMPLATE_OK)
-            *list_push(p->arena, &tags) = tag;
-        else
-            *all = *all && str_eq(tag, "zuul.tag");
+    list_each (const struct image_text, text, &t->image->tags) {
+        struct str_list some;
+        const char *missing = NULL;
+        if (template_expand_list(text->text, text->at, &vars, &diags, &some, &missing) !=
+            TEMPLATE_OK)
+            *all = *all && str_eq(missing, "zuul.tag");
+        for (size_t i = 0; i < some.n; i++)
+            *list_push(p->arena, &tags) = some.at[i];
     }
     return tags;
 }
@@ -197,7 +200,7 @@ static const char *published_digest(struct publishing *p, const struct flip *f,
                                     const struct step_list *steps)
 {
     bool all;
-    const struct str_list tags = tags_of_image(p, f->plan->image, &all);
+    const struct str_list tags = tags_of_image(p, f->plan, &all);
     list_each (const struct step, step, steps)
         if (str_eq(step->tag, f->step.tag) || str_in(step->tag, &tags))
             return step->new_digest;

@@ -25,7 +25,7 @@ enum promote_method { PROMOTE_BY_TAG, PROMOTE_INTERMEDIATE };
 
 const char *pipeline_name(enum pipeline p); /* "check", "gate", ... */
 bool pipeline_from_name(const char *name, enum pipeline *out);
-const char *job_name(enum job_kind j); /* "build-container-image", ... */
+const char *job_name(enum job_kind j);                    /* "build-container-image", ... */
 bool job_from_name(const char *name, enum job_kind *out); /* also "promote-docker-image" */
 
 struct image_text {

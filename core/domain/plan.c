@@ -442,6 +442,7 @@ void plan_make(const struct plan_input *in, struct arena *a, struct plan *out)
         plan_closed(&w);
     } else if (!out->refused.n) {
         jobs = plan_row(&w, out->pipeline);
+        out->pushes = e->kind == EVENT_MERGED && in->file->pipelines[PIPELINE_POST].jobs.n > 0;
         if (e->kind == EVENT_TAG && looks_like_release(e->tag))
             jobs += plan_row(&w, PIPELINE_RELEASE);
     }

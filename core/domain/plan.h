@@ -88,6 +88,8 @@ struct plan {
     const char *reason; /* one line for people, always set */
     enum pipeline pipeline;
     bool shadow; /* record what would have been done, write nothing */
+    const char *rebuilt;           /* why what a gate staged is built anew; NULL: it is not */
+    bool pushes; /* a merge, and the list has jobs for the push to its branch, too */
     struct plan_tags tags;
     struct plan_builds builds;     /* what has to be built for them, or (check) only built */
     struct mirror_entries mirrors; /* what mirror-container-images copies */

@@ -12,11 +12,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400 };
+enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400, WALK_FDS = 16 };
 
 #define DEFAULT_DIR "/var/lib/slipway/builds"
 
@@ -51,12 +51,15 @@ static const char *part_of(const struct building *b, const char *name)
     return arena_printf(b->arena, "%s/%s", b->dir, name);
 }
 
-/* A builder of another user shares our group, which the set-group-id bit hands down. */
+/* A builder of another user shares our group, which the set-group-id bit hands down. Where it has
+ * done so already, nothing is said again: a service may be forbidden to set that bit. */
 static int make_shared(const char *path, mode_t mode, struct err *err)
 {
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    struct stat st;
+    mode |= S_ISGID;
+    if ((mkdir(path, mode & 0777) < 0 && errno != EEXIST) || stat(path, &st) < 0)
         return err_errno(err, ERR_CONFIG, errno, "make directory %s", path);
-    if (chmod(path, mode | S_ISGID) < 0)
+    if ((st.st_mode & mode) != mode && chmod(path, mode) < 0)
         return err_errno(err, ERR_CONFIG, errno, "mode of %s", path);
     return 0;
 }
@@ -127,7 +130,7 @@ static int start_afresh(const struct building *b, struct err *err)
 static int make_place(const struct building *b, struct err *err)
 {
     bool same = is_same(b);
-    if (make_shared(b->dir, 0770, err) < 0 || (!same && start_afresh(b, err) < 0) ||
+    if (make_shared(b->dir, 0750, err) < 0 || (!same && start_afresh(b, err) < 0) ||
         make_shared(part_of(b, "out"), 0770, err) < 0)
         return -1;
     /* The sweep goes by this. */
@@ -140,6 +143,16 @@ static int make_place(const struct building *b, struct err *err)
 /* ---- sources ----------------------------------------------------------------------------------
  */
 
+/* What git knows of a mode. Images get these, so they must not depend on our umask, nor on what the
+ * folders of a build hand down. */
+static int set_usual_mode(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)ftw;
+    mode_t usual = kind == FTW_D || (st->st_mode & S_IXUSR) ? 0755 : 0644;
+    bool has_mode = kind == FTW_D || (kind == FTW_F && S_ISREG(st->st_mode));
+    return has_mode && (st->st_mode & 07777) != usual ? chmod(path, usual) : 0;
+}
+
 /* Checks out beside the place and renames: what is at the place is whole. */
 static int check_out(const struct building *b, const struct git_remote *r,
                      const struct git_checkout *what, struct err *err)
@@ -148,9 +161,11 @@ static int check_out(const struct building *b, const struct git_remote *r,
     beside.dir = part_of(b, "src.part");
     if (fs_remove_tree(beside.dir, err) < 0 || git_checkout(b->engine->git, r, &beside, err) < 0)
         return -1;
-    if (rename(beside.dir, what->dir) < 0)
-        return err_errno(err, ERR_PERM, errno, "rename to %s", what->dir);
-    return make_shared(what->dir, 0775, err);
+    if (nftw(beside.dir, set_usual_mode, WALK_FDS, FTW_PHYS) != 0)
+        return err_errno(err, ERR_PERM, errno, "modes in %s", beside.dir);
+    return rename(beside.dir, what->dir) < 0
+               ? err_errno(err, ERR_PERM, errno, "rename to %s", what->dir)
+               : 0;
 }
 
 /* Servers keep objects for a while that no ref names any more. */
@@ -225,22 +240,6 @@ static int get_sibling(const struct building *b, const char *name, struct err *e
                : check_out(b, &remote, &what, err);
 }
 
-/* The builder puts siblings beside an image's files, where it has to be let in. A folder that is
- * none, or leads out, is the builder's to refuse. */
-static void open_contexts(const struct building *b)
-{
-    char source[PATH_MAX], context[PATH_MAX];
-    if (!realpath(b->spec.source, source))
-        return;
-    size_t len = strlen(source);
-    list_each (const struct build_image, image, &b->spec.images) {
-        const char *path = arena_printf(b->arena, "%s/%s", source, image->context);
-        if (image->siblings.n && realpath(path, context) && str_starts(context, source) &&
-            (context[len] == '/' || !context[len]))
-            (void)make_shared(context, 0775, NULL);
-    }
-}
-
 /* One would lie in the other's folder. */
 static int check_nested(const struct str_list *names, struct err *err)
 {
@@ -259,11 +258,9 @@ static int get_siblings(const struct building *b, struct err *err)
     struct str_list names = building_siblings(b->plan, b->arena);
     if (!names.n)
         return 0;
-    if (!b->opts->source)
-        open_contexts(b);
     if (b->opts->siblings)
         return 0;
-    if (check_nested(&names, err) < 0 || make_shared(b->spec.siblings, 0775, err) < 0)
+    if (check_nested(&names, err) < 0 || make_shared(b->spec.siblings, 0750, err) < 0)
         return -1;
     for (size_t i = 0; i < names.n; i++)
         if (get_sibling(b, names.at[i], err) < 0)
@@ -396,7 +393,7 @@ int building_run(const struct engine *e, const struct event *event, const struct
         .log = -1,
     };
     if (!fs_exists(base_dir(e)) &&
-        (fs_mkdirs(base_dir(e), 0755, err) < 0 || make_shared(base_dir(e), 0770, err) < 0))
+        (fs_mkdirs(base_dir(e), 0755, err) < 0 || make_shared(base_dir(e), 0750, err) < 0))
         return -1;
     if (make_spec(&b, policy, err) < 0)
         return -1;

@@ -23,7 +23,11 @@ static int read_list(const struct engine *e, const struct event *event, struct a
     if (*file)
         return 0;
     struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(KIB(64));
-    diag_format(&diags, &text);
+    struct diags errors = {.arena = a};
+    list_each (const struct diag, d, &diags)
+        if (d->severity == DIAG_ERROR)
+            diag_error(&errors, (struct place){d->file, d->line, d->column}, "%s", d->text);
+    diag_format(&errors, &text);
     for (size_t i = 0; i < text.len; i++)
         if (text.buf[i] == '\n')
             text.buf[i] = i + 1 < text.len ? ';' : '\0';

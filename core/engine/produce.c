@@ -143,6 +143,8 @@ bool produce_rebuilds(const struct engine *e, const struct event *event, struct 
         provenance_row(e, event, policy, a, &row, &err) == 0 || err.code != ESTALE)
         return false;
     build_instead(&p);
+    plan->rebuilt = arena_printf(a, "built anew from what merged, since %.*s",
+                                 (int)strcspn(err.text, ";"), err.text);
     return true;
 }
 
@@ -161,6 +163,8 @@ static void tell(const struct production *p, enum report_state state, const char
 static struct outcome failed(const struct production *p, const struct err *err, const char *tail)
 {
     struct outcome out = outcome_of_error(err, p->task->attempt, p->arena);
+    if (p->plan->rebuilt)
+        out.reason = arena_printf(p->arena, "%s; %s", out.reason, p->plan->rebuilt);
     if (out.state == TASK_DEAD)
         tell(p, REPORT_FAILURE, out.reason, tail);
     return out;

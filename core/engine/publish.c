@@ -391,6 +391,8 @@ static bool attempt_publish(struct publishing *p, struct outcome *out, bool *set
     struct err err = ERR_INIT;
     *out = (struct outcome){0};
     strbuf_reset(&p->notes);
+    if (p->rebuilt)
+        publishing_note(p, "%s", p->rebuilt);
     if (order_targets(p, &err) < 0 || check_pinned(p, &err) < 0) {
         *out = outcome_refused(p, &err);
         return true;
@@ -417,6 +419,7 @@ struct outcome publish_run(const struct engine *e, struct task *t, const struct 
                            .event = event,
                            .policy = policy,
                            .arena = a,
+                           .rebuilt = plan->rebuilt,
                            .notes = STRBUF_INIT(NOTES_MAX)};
     struct outcome out = {0};
     *settled = false;

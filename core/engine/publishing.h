@@ -38,6 +38,7 @@ struct publishing {
     struct arena *arena;
     struct flip *flips;
     size_t n;
+    const char *rebuilt;            /* of the plan */
     struct str_list names;          /* what target_locks hold */
     struct kept_manifest_list kept; /* bytes by digest: new and former ones */
     struct strbuf notes;            /* for people, joined by "; " */

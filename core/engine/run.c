@@ -5,6 +5,7 @@
 #include "core/base/str.h"
 #include "core/domain/retry.h"
 #include "core/engine/closed.h"
+#include "core/engine/deliver.h"
 #include "core/engine/intake.h"
 #include "core/engine/mirror_task.h"
 #include "core/engine/produce.h"
@@ -135,6 +136,32 @@ static const char *run_id_of(const struct task *t, struct arena *a)
     return arena_strndup(a, digest, RUN_ID_DIGITS);
 }
 
+/* Where nobody tells of the push that a merge is, its task is made from the merge. One that was
+ * told of has the same key. */
+static int queue_push(const struct engine *e, const struct task *t, const struct event *merge,
+                      struct arena *a, struct err *err)
+{
+    const struct policy_project *policy = policy_find(e->policy, merge->forge, merge->project);
+    const struct forge_conf *conf = engine_forge(e, merge->forge);
+    const struct forge *forge = conf ? forge_find(conf->type) : NULL;
+    const struct event push = {.kind = EVENT_BRANCH,
+                               .forge = merge->forge,
+                               .project = merge->project,
+                               .branch = merge->branch,
+                               .default_branch = merge->default_branch,
+                               .list_commit = merge->list_commit,
+                               .order_commit = merge->list_commit,
+                               .staged_commit = merge->list_commit,
+                               .happened_at = merge->happened_at};
+    struct task task;
+    bool repeat;
+    if (!forge || !forge->merge_is_push || !policy || !policy->may_build[PIPELINE_POST])
+        return 0;
+    deliver_task(&push, t->delivery, t->received_at, a, &task);
+    task.run_at = clock_now_ms();
+    return store_task_settle(e->store, &task, &repeat, err);
+}
+
 static struct outcome pursue(const struct engine *e, struct task *t, struct arena *a, bool *settled)
 {
     struct err err = ERR_INIT;
@@ -156,6 +183,8 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     t->order.commit = event.order_commit;
     t->order.happened_at = event.happened_at;
     t->event = event_to_json(&event, a);
+    if (plan.pushes && queue_push(e, t, &event, a, &err) < 0)
+        return outcome_of_error(&err, t->attempt, a);
     if (decided_by_plan(&plan, a, &out))
         return out;
     const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);

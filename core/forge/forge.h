@@ -91,6 +91,8 @@ struct forge {
     /* happened_at comes from the forge's own clock: which of two commits is newer is only asked
      * where their times do not tell. */
     bool own_clock;
+    /* Whoever tells of a merge may never tell of the push that it is to its branch. */
+    bool merge_is_push;
     const char *git_username; /* for git over https with conf->token; NULL: conf->username */
     const char *proof; /* the header that carries this forge's proof; NULL: the address does */
     /* What stands before "/<project>" in the clone URLs of callers with a user name, when they are

@@ -5,8 +5,8 @@
  *     {"kind": "change.merged", "project": "team/app", "branch": "main", "change": "7",
  *      "commit": "<merged commit>", "staged_commit": "<what the gate built>", "patchset": "2",
  *      "merged_at": "2026-11-23T16:40:10Z", "url": "https://...", "default_branch": "main"}
- *     {"kind": "tag.pushed", "project": "team/app", "ref": "refs/tags/v1.0.0", "commit": "<commit
- * or tag object>"}
+ *     {"kind": "tag.pushed", "project": "team/app", "ref": "refs/tags/v1.0.0",
+ *      "commit": "<commit or tag object>"}
  *     {"kind": "image.staged", "project": "team/app", "change": "7", "commit": "<built commit>",
  *      "tree": "<its git tree>", "run_id": "81f0", "images": [{"repository":
  *      "registry.example.org/team/app", "tag": "change_7_latest", "digest": "sha256:..."}]}
@@ -17,7 +17,8 @@
  *     change.closed   change
  *     tag.pushed      ref (or tag), commit
  *     tag.deleted     ref (or tag)
- *     branch.pushed   ref (or branch), commit; zeros mean that it was deleted
+ *     branch.pushed   ref (or branch), commit; zeros mean that it was deleted. A change.merged of
+ *                     the same commit says the same: whoever sends that may leave this out
  *     image.staged    change, commit, images; accepted by sources of every type
  *     ping            nothing, and means nothing
  * Numbers may be written as numbers or texts, times as RFC 3339 or seconds, commits in full.
@@ -327,6 +328,7 @@ static const char *const generic_headers[] = {
 
 const struct forge forge_generic = {
     .type = "git",
+    .merge_is_push = true,
     .proof = "webhook-signature",
     .verify = generic_verify,
     .classify = generic_classify,

@@ -5,37 +5,9 @@ import os
 
 import pytest
 
-from lib.building import config_of, image, tool, write_image, write_list
+from lib.building import (building, config_of, image, left_behind, tool, write_image, write_list)
 from lib.net import wait_until
-from lib.project import Project
 from lib.zuul import ZuulFake
-
-ALL = ["check", "gate", "promote", "post", "tag", "release"]
-
-
-def building(new_slipway, registry, *more, zuul=None, **policy):
-    """A running Slipway with a project that may build, and a builder of its own; `more` registries
-    are configured, too."""
-    one = new_slipway()
-    for server in more:
-        one.config["registries"][server.host] = {"plain_http": True}
-    one.config["builder"] = {"dir": os.path.join(one.folder, "builds"),
-                             "scratch": os.path.join(one.folder, "scratch")}
-    if zuul:
-        one.config["zuul"] = zuul
-    for folder in one.config["builder"].values():
-        os.makedirs(folder)
-    project = Project(one, registry, **{"may_build": ALL, **policy})
-    one.start()
-    return project
-
-
-def left_behind(project):
-    """What builds left: nothing but the lock."""
-    folder = project.slipway.folder
-    return [name for where in ("builds", "scratch")
-            for name in os.listdir(os.path.join(folder, where)) if not name.startswith(".")]
-
 
 # --- direct upload ------------------------------------------------------------------------------
 
@@ -78,6 +50,40 @@ def test_a_branch_publishes_by_full_release(new_slipway, registry, repository):
     base = config_of(registry, repository + "/base", "latest")
     app = config_of(registry, repository, "latest")
     assert app["rootfs"]["diff_ids"][:1] == base["rootfs"]["diff_ids"]
+
+
+VERSIONS = ("{{ zuul.tag is defined | ternary([zuul.get('tag', '').split('.')[0], "
+            "'.'.join(zuul.get('tag', '').split('.')[:2]), zuul.get('tag', '')], ['latest']) }}")
+
+
+def test_a_git_tag_publishes_its_shorter_versions(new_slipway, registry, repository):
+    project = building(new_slipway, registry)
+    write_image(project.git, "app", "versions")
+    write_list(project.git, image(registry, repository, VERSIONS), container_command=tool())
+    commit = project.git.commit()
+    project.git.run("tag", "1.2.3")
+    project.send("tag.pushed", ref="refs/tags/1.2.3", commit=commit)
+    task = project.ended("1.2.3", timeout=120)
+    assert task["state"] == "done" and "3 tags" in task["reason"], task
+    assert sorted(registry.tags(repository)) == ["1", "1.2", "1.2.3"]
+    assert len({registry.digest(repository, tag) for tag in ("1", "1.2", "1.2.3")}) == 1
+
+
+def test_a_merge_is_a_push_where_nobody_tells_of_it(new_slipway, registry, repository):
+    project = building(new_slipway, registry)
+    write_image(project.git, "app", "merged")
+    write_list(project.git, image(registry, repository), container_command=tool(),
+               pipelines={"promote": [], "post": ["upload-container-image"]})
+    commit = project.git.commit()
+    project.merged(5, commit)
+    project.send("branch.pushed", branch="main", commit=commit)
+    wait_until(lambda: len(project.tasks()) == 2 and
+               all(task["state"] in ("done", "skipped", "dead") for task in project.tasks()), 120,
+               "both tasks end")
+    states = {task["ref"]: task["state"] for task in project.tasks()}
+    assert states == {"change/5": "skipped", "refs/heads/main": "done"}, project.tasks()
+    wait_until(lambda: project.untouched() == 0, what="the push is looked at")
+    assert registry.tags(repository) == ["latest"] and len(project.tasks()) == 2
 
 
 # --- staged, then promoted ----------------------------------------------------------------------

@@ -1,12 +1,26 @@
 #include "core/domain/order.h"
 
 #include "core/base/str.h"
+#include "core/domain/semver.h"
+
+/* Do versions decide? *out is then < 0 or > 0. */
+static bool versions_decide(const struct order_key *mine, const struct order_key *applied, int *out)
+{
+    struct semver a, b;
+    if (str_empty(mine->project) || !str_eq(mine->project, applied->project) || !mine->version ||
+        !applied->version || !semver_parse(mine->version, SEMVER_TAG, &a) ||
+        !semver_parse(applied->version, SEMVER_TAG, &b))
+        return false;
+    *out = semver_compare(&a, &b);
+    return *out != 0;
+}
 
 bool order_wants_ancestry(const struct order_key *mine, const struct order_key *applied)
 {
-    return !str_empty(mine->project) && str_eq(mine->project, applied->project) &&
-           !str_empty(mine->commit) && !str_empty(applied->commit) &&
-           !str_eq(mine->commit, applied->commit);
+    int versions;
+    return !versions_decide(mine, applied, &versions) && !str_empty(mine->project) &&
+           str_eq(mine->project, applied->project) && !str_empty(mine->commit) &&
+           !str_empty(applied->commit) && !str_eq(mine->commit, applied->commit);
 }
 
 static bool is_same_commit(const struct order_key *mine, const struct order_key *applied)
@@ -38,8 +52,11 @@ static enum ancestry usable(const struct order_key *mine, const struct order_key
 enum order order_compare(const struct order_key *mine, const struct order_key *applied,
                          enum ancestry ancestry)
 {
+    int versions;
     if (!applied->project)
         return ORDER_NEWER;
+    if (versions_decide(mine, applied, &versions))
+        return versions > 0 ? ORDER_NEWER : ORDER_STALE;
     switch (usable(mine, applied, ancestry)) {
     case ANCESTRY_SAME:
         return ORDER_SAME;
@@ -62,10 +79,11 @@ static void describe(const struct order_key *key, char *out, size_t size)
     const char *slash = key->project ? strchr(key->project, '/') : NULL;
     char when[32];
     str_rfc3339(key->happened_at, when);
-    (void)snprintf(out, size, "%s %.7s%s%s",
+    (void)snprintf(out, size, "%s %s%s%.7s%s%s",
                    slash          ? slash + 1
                    : key->project ? key->project
                                   : "an unknown project",
+                   key->version ? key->version : "", key->version ? " at " : "",
                    str_empty(key->commit) ? "unknown" : key->commit,
                    key->happened_at ? " merged at " : "", key->happened_at ? when : "");
 }
@@ -73,6 +91,9 @@ static void describe(const struct order_key *key, char *out, size_t size)
 static const char *relation(const struct order_key *mine, const struct order_key *applied,
                             enum ancestry ancestry)
 {
+    int versions;
+    if (versions_decide(mine, applied, &versions))
+        return versions > 0 ? "is a higher version than" : "is a lower version than";
     switch (usable(mine, applied, ancestry)) {
     case ANCESTRY_SAME:
         return "is the same commit as";

@@ -12,6 +12,7 @@ struct order_key {
     const char *commit;  /* the order commit; NULL when unknown */
     int64_t happened_at; /* forge's own time of the merge, seconds; 0: not known */
     int64_t seq;         /* receive sequence: the delivery's id */
+    const char *version; /* the git tag, of an event about one; NULL: none */
 };
 
 enum ancestry {
@@ -24,11 +25,13 @@ enum ancestry {
 
 enum order { ORDER_NEWER, ORDER_SAME, ORDER_STALE };
 
-/* Would ancestry decide? Same project, two different known commits. */
+/* Would ancestry decide? Same project, two different known commits, no two versions. */
 bool order_wants_ancestry(const struct order_key *mine, const struct order_key *applied);
 
-/* Compares the event's key with the one applied to a tag. Times decide when both are known and
- * differ, else the receive sequence. Never an author's or committer's date. */
+/* Compares the event's key with the one applied to a tag. Of two git tags of one project that are
+ * versions (Semantic Versioning 2.0.0, also v1.2.3, 1.2 and 1.2.3.4) the higher is the newer one,
+ * whenever it was made. Else ancestry decides, then times when both are known and differ, then
+ * the receive sequence. Never an author's or committer's date. */
 enum order order_compare(const struct order_key *mine, const struct order_key *applied,
                          enum ancestry ancestry);
 

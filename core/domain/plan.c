@@ -1,7 +1,7 @@
 #include "core/domain/plan.h"
 
 #include "core/base/str.h"
-#include "core/domain/plan_target.h"
+#include "core/domain/plan_part.h"
 
 bool plan_pipeline(enum event_kind kind, enum pipeline *out)
 {
@@ -426,6 +426,14 @@ static void conclude(struct plan_work *w, size_t jobs)
         p->reason = arena_printf(a, "%s lists no images", file_name(w));
 }
 
+/* Both rows have the same default; whoever writes `tag` alone means all git tags, and would have
+ * every release published twice, unless `tag: []` leaves them to the other row. */
+static bool asks_for_release(const struct imagefile *file)
+{
+    const struct imagefile_row *tag = &file->pipelines[PIPELINE_TAG];
+    return file->pipelines[PIPELINE_RELEASE].given || !tag->given || !tag->jobs.n;
+}
+
 void plan_make(const struct plan_input *in, struct arena *a, struct plan *out)
 {
     const struct event *e = in->event;
@@ -443,7 +451,7 @@ void plan_make(const struct plan_input *in, struct arena *a, struct plan *out)
     } else if (!out->refused.n) {
         jobs = plan_row(&w, out->pipeline);
         out->pushes = e->kind == EVENT_MERGED && in->file->pipelines[PIPELINE_POST].jobs.n > 0;
-        if (e->kind == EVENT_TAG && looks_like_release(e->tag))
+        if (e->kind == EVENT_TAG && looks_like_release(e->tag) && asks_for_release(in->file))
             jobs += plan_row(&w, PIPELINE_RELEASE);
     }
     conclude(&w, jobs);

@@ -32,9 +32,11 @@ struct plan_tag {
     const char *registry;   /* host[:port], the key into the operator's registries */
     const char *name;       /* repository without the registry: "team/app" */
     const char *staged_tag; /* PLAN_FROM_STAGED: "change_7_latest"; else NULL */
-    const char *tag;        /* the tag to write */
-    bool immutable;         /* may be made, never moved */
-    bool staging;           /* `tag` is a staged one: written by a gate, recorded, not ordered */
+    const char *outdated;   /* a staged tag that goes once what was built instead is live; NULL */
+    const char *outdated_digest; /* as the gate recorded it */
+    const char *tag;             /* the tag to write */
+    bool immutable;              /* may be made, never moved */
+    bool staging; /* `tag` is a staged one: written by a gate, recorded, not ordered */
     const struct imagefile_vars *vars; /* of the job: how it is built, which Zuul is asked */
     const char *prepared; /* digest that the engine brought to the repository for it, NULL: none */
     size_t build;         /* PLAN_FROM_BUILD: which of the builds */
@@ -87,9 +89,9 @@ struct plan {
     enum plan_verdict verdict;
     const char *reason; /* one line for people, always set */
     enum pipeline pipeline;
-    bool shadow; /* record what would have been done, write nothing */
-    const char *rebuilt;           /* why what a gate staged is built anew; NULL: it is not */
-    bool pushes; /* a merge, and the list has jobs for the push to its branch, too */
+    bool shadow;         /* record what would have been done, write nothing */
+    const char *rebuilt; /* why what a gate staged is built anew; NULL: it is not */
+    bool pushes;         /* a merge, and the list has jobs for the push to its branch, too */
     struct plan_tags tags;
     struct plan_builds builds;     /* what has to be built for them, or (check) only built */
     struct mirror_entries mirrors; /* what mirror-container-images copies */
@@ -113,7 +115,8 @@ struct plan_input {
 
 /* Which pipeline an event starts; false for kinds that start none. A closed change starts none,
  * but plan_make lists the staged tags that go (verdict PLAN_GO, no tags, only `cleaned`). A git tag
- * that looks like a release runs the rows of both tag and release as one plan, called tag. */
+ * that looks like a release runs the rows of both tag and release as one plan, called tag; a row for
+ * tags that the file writes stands in for a release row that it does not. */
 bool plan_pipeline(enum event_kind kind, enum pipeline *out);
 
 /* Where an image lies in the intermediate registry ("<host>/<prefix>" of the policy):

@@ -1,7 +1,8 @@
 /* Filters, methods and functions: what each does with values. */
+#include "core/domain/template_part.h"
+
 #include "core/base/limits.h"
 #include "core/base/str.h"
-#include "core/domain/template_part.h"
 
 #include <time.h>
 

@@ -1,6 +1,7 @@
+#include "core/domain/template_part.h"
+
 #include "core/base/limits.h"
 #include "core/base/str.h"
-#include "core/domain/template_part.h"
 
 #include <limits.h>
 

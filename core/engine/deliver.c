@@ -49,7 +49,8 @@ void deliver_task(const struct event *event, int64_t delivery, int64_t received_
         .order = {.project = arena_printf(a, "%s/%s", event->forge, event->project),
                   .commit = commit,
                   .happened_at = event->happened_at,
-                  .seq = delivery},
+                  .seq = delivery,
+                  .version = event->change ? NULL : event->tag},
         .received_at = received_at,
     };
 }

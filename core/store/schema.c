@@ -201,7 +201,13 @@ static const char schema_2[] =
     ") STRICT;"
     "CREATE INDEX report_run_at ON report (run_at);";
 
-static const char *const migrations[] = {schema_1, schema_2};
+static const char schema_3[] =
+    /* Of git tags versions decide which one is newer. */
+    "ALTER TABLE target ADD COLUMN order_version TEXT;"
+    "UPDATE target SET order_version = substr(task.ref, 11) FROM task"
+    " WHERE task.id = target.moved_by AND task.ref LIKE 'refs/tags/%';";
+
+static const char *const migrations[] = {schema_1, schema_2, schema_3};
 
 int schema_version(void)
 {

@@ -57,7 +57,7 @@ static bool row_is(struct sql_stmt *q, const struct target *expected)
     return sql_col_is(q, 0, expected->applied) && sql_col_is(q, 1, expected->order.project) &&
            sql_col_is(q, 2, expected->order.commit) &&
            sql_col_int(q, 3) == expected->order.happened_at &&
-           sql_col_int(q, 4) == expected->order.seq;
+           sql_col_int(q, 4) == expected->order.seq && sql_col_is(q, 5, expected->order.version);
 }
 
 static int begin_check_target(struct sql *db, int64_t task, const struct step *step,
@@ -65,8 +65,8 @@ static int begin_check_target(struct sql *db, int64_t task, const struct step *s
 {
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
-                  "SELECT applied, order_project, order_commit, order_at, order_seq, locked_by,"
-                  " held"
+                  "SELECT applied, order_project, order_commit, order_at, order_seq,"
+                  " order_version, locked_by, held"
                   " FROM target WHERE registry = ?1 AND name = ?2 AND tag = ?3",
                   SQL_ARGS(sql_text(step->registry), sql_text(step->name), sql_text(step->tag)), &q,
                   err))
@@ -74,9 +74,9 @@ static int begin_check_target(struct sql *db, int64_t task, const struct step *s
     int rc = sql_step(q, err);
     if (rc < 0)
         return -1;
-    int64_t locked_by = rc ? sql_col_int(q, 5) : 0;
+    int64_t locked_by = rc ? sql_col_int(q, 6) : 0;
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
-    const char *held = rc ? sql_col_text(q, 6, &a) : NULL;
+    const char *held = rc ? sql_col_text(q, 7, &a) : NULL;
     if (locked_by == task)
         return err_set(err, ERR_BUG, EEXIST, "a journal names one tag twice");
     if (locked_by)
@@ -278,11 +278,12 @@ static int end_target(struct sql *db, const struct end *c, const struct step *st
         rc = sql_run(db,
                      "UPDATE target SET locked_by = NULL, applied = ?5, order_project = ?6,"
                      " order_commit = ?7, order_at = ?8, order_seq = ?9, rolled_back = NULL,"
-                     " moved_by = CASE WHEN ?10 THEN ?1 ELSE moved_by END"
+                     " moved_by = CASE WHEN ?10 THEN ?1 ELSE moved_by END, order_version = ?11"
                      " WHERE registry = ?2 AND name = ?3 AND tag = ?4 AND locked_by = ?1",
                      SQL_ARGS(id, registry, name, tag, sql_text(step->new_digest),
                               sql_text(k->project), sql_text(k->commit), sql_int(k->happened_at),
-                              sql_int(k->seq), sql_int(step->state == STEP_DONE)),
+                              sql_int(k->seq), sql_int(step->state == STEP_DONE),
+                              sql_text(k->version)),
                      err);
     else
         rc = sql_run(db,

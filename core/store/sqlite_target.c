@@ -15,8 +15,8 @@ static int target_read(struct sql *db, struct target *t, struct arena *a, struct
     CLEANUP_SQL struct sql_stmt *q = NULL;
     if (sql_query(db,
                   "SELECT desired, applied, order_project, order_commit, order_at, order_seq,"
-                  " fence, locked_by, held, moved_by, rolled_back FROM target WHERE registry = ?1 "
-                  "AND name = ?2 AND tag = ?3",
+                  " fence, locked_by, held, moved_by, rolled_back, order_version FROM target"
+                  " WHERE registry = ?1 AND name = ?2 AND tag = ?3",
                   SQL_ARGS(sql_text(t->registry), sql_text(t->name), sql_text(t->tag)), &q, err))
         return -1;
     int rc = sql_step(q, err);
@@ -34,6 +34,7 @@ static int target_read(struct sql *db, struct target *t, struct arena *a, struct
     t->held = sql_col_text(q, 8, a);
     t->moved_by = sql_col_int(q, 9);
     t->rolled_back = sql_col_int(q, 10);
+    t->order.version = sql_col_text(q, 11, a);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "core/store/store_internal.h"
 
+#include "core/base/str.h"
 #include "core/os/clock.h"
 
 /* A task that may be claimed: ready, and nobody else's steps are unfinished in its lane. */
@@ -43,6 +44,7 @@ void task_from_row(struct sql_stmt *q, struct arena *a, struct task *t)
         .reason = sql_col_text(q, 21, a),
         .superseded_by = sql_col_int(q, 22),
     };
+    t->order.version = str_after(t->ref, "refs/tags/");
 }
 
 struct read {

@@ -113,3 +113,39 @@ def test_a_deleted_git_tag_may_be_made_again(new_slipway, registry, repository):
     wait_until(lambda: len([t for t in project.tasks() if t["ref"] == "refs/tags/v1"]) == 2,
                what="the tag is looked at again")
     assert project.ended("v1")["state"] == "done"
+
+
+def test_versions_decide_about_the_tags_of_a_series(new_slipway, registry, repository):
+    """A fix of an older series moves its own tags alone, however late it is made."""
+    project = new_project(new_slipway, registry)
+    text = ("{{ [zuul.tag.split('.')[0], '.'.join(zuul.tag.split('.')[:2]), zuul.tag]"
+            " if zuul.tag is defined else ['latest'] }}")
+    project.git.commit({".slipway.yaml": json.dumps({
+        "pipelines": {"tag": ["promote-container-image"]},
+        "container_images": [{"context": "app", "registry": registry.host,
+                              "repository": f"{registry.host}/{repository}", "tags": text}]})})
+
+    def release(version, message):
+        commit = project.git.commit(message=message)
+        change = len(project.tasks()) + 1
+        digest = stage(project, repository, change, message)
+        project.merged(change, commit)
+        assert project.ended(change)["state"] == "done"
+        project.git.run("tag", version)
+        project.send("tag.pushed", ref=f"refs/tags/{version}", commit=commit)
+        return digest, project.ended(version)
+
+    older, task = release("v1.2.3", "one")
+    assert task["state"] == "done" and registry.digest(repository, "v1") == older, task
+    newer, task = release("v1.3.0", "two")
+    assert task["state"] == "done" and registry.digest(repository, "v1") == newer, task
+    late, task = release("v1.2.4", "three")
+    assert task["state"] == "done" and "v1 stays" in task["reason"], task
+    assert "v1.2.4" in task["reason"] and "lower version than" in task["reason"], task
+    assert registry.digest(repository, "v1") == newer == registry.digest(repository, "v1.3")
+    assert registry.digest(repository, "v1.2") == late == registry.digest(repository, "v1.2.4")
+    candidate, task = release("v1.4.0-rc.1", "four")
+    assert task["state"] == "done", task
+    assert registry.digest(repository, "v1.4.0-rc.1") == candidate
+    assert registry.digest(repository, "v1") == newer
+    assert "v1.4" not in registry.tags(repository)

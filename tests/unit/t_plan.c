@@ -318,6 +318,15 @@ static void test_tag_and_release(void **state)
     (void)scene_job(s, PIPELINE_RELEASE, JOB_PROMOTE);
     scene_expect(s, PLAN_REFUSED, "two publications for one tag: the image at line 20 (tools)");
 
+    s = scene_new(EVENT_TAG); /* a written row for tags stands in for the default of releases */
+    scene_given_row(s, PIPELINE_TAG);
+    (void)scene_job(s, PIPELINE_TAG, JOB_PROMOTE);
+    scene_expect(s, PLAN_GO, "2 tags to publish");
+
+    s = scene_new(EVENT_TAG); /* ... but not when it is empty */
+    scene_given_row(s, PIPELINE_TAG);
+    scene_expect(s, PLAN_GO, "1 tag to publish");
+
     s = scene_new(EVENT_TAG); /* no release: the release row is not looked at */
     s->event.tag = "v1.2.3-rc1";
     scene_given_row(s, PIPELINE_RELEASE);

@@ -56,6 +56,8 @@ static void test_one_text_gives_several_tags(void **state)
         {EVENT_TAG, VERSIONS, "v1.2.3", "v1 v1.2 v1.2.3"},
         {EVENT_TAG, VERSIONS, "7", "7"},
         {EVENT_TAG, VERSIONS, "1.2", "1 1.2"},
+        {EVENT_TAG, VERSIONS, "1.2.0-rc.1", "1.2.0-rc.1"},
+        {EVENT_TAG, "{{ zuul.tag.split('-') | join('_') }}", "v1.2.0-rc.1", "v1.2.0_rc.1"},
         {EVENT_MERGED, VERSIONS, NULL, "change_7_latest>latest"},
         {EVENT_GATED, VERSIONS, NULL, "change_7_latest"},
         {EVENT_MERGED, "{{ [] }}", NULL, ""},

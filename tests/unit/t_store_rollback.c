@@ -147,6 +147,7 @@ static void an_old_store_learns_who_moved_it(void **state)
                      "ALTER TABLE target DROP COLUMN held;"
                      "ALTER TABLE target DROP COLUMN moved_by;"
                      "ALTER TABLE target DROP COLUMN rolled_back;"
+                     "ALTER TABLE target DROP COLUMN order_version;"
                      "ALTER TABLE step DROP COLUMN keeps_order; PRAGMA user_version = 1",
                      &f->err));
     fixture_reopen(f);

@@ -262,21 +262,21 @@ static void superseded(void **state)
         enum ancestry related;
         bool superseded;
     } cases[] = {
-        {{"h/a", "c1", 5, 0}, {NULL, NULL, 0, 0}, ANCESTRY_NOT_ASKED, false},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 9, 3}, ANCESTRY_ANCESTOR, true},
-        {{"h/a", "c1", 9, 0}, {"h/a", "c2", 5, 3}, ANCESTRY_ANCESTOR, true},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 9, 3}, ANCESTRY_DESCENDANT, false},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c1", 5, 3}, ANCESTRY_NOT_ASKED, true},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 9, 3}, ANCESTRY_NOT_ASKED, true},
-        {{"h/a", "c1", 9, 0}, {"h/a", "c2", 5, 3}, ANCESTRY_NOT_ASKED, false},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 9, 3}, ANCESTRY_DIVERGED, true},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 5, 3}, ANCESTRY_DIVERGED, false},
+        {{"h/a", "c1", 5, 0, NULL}, {NULL, NULL, 0, 0, NULL}, ANCESTRY_NOT_ASKED, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 9, 3, NULL}, ANCESTRY_ANCESTOR, true},
+        {{"h/a", "c1", 9, 0, NULL}, {"h/a", "c2", 5, 3, NULL}, ANCESTRY_ANCESTOR, true},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 9, 3, NULL}, ANCESTRY_DESCENDANT, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c1", 5, 3, NULL}, ANCESTRY_NOT_ASKED, true},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 9, 3, NULL}, ANCESTRY_NOT_ASKED, true},
+        {{"h/a", "c1", 9, 0, NULL}, {"h/a", "c2", 5, 3, NULL}, ANCESTRY_NOT_ASKED, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 9, 3, NULL}, ANCESTRY_DIVERGED, true},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 5, 3, NULL}, ANCESTRY_DIVERGED, false},
         /* Nobody tells: the sequence number of a delivery must not. */
-        {{"h/a", "c1", 0, 0}, {"h/a", "c2", 9, 3}, ANCESTRY_NOT_ASKED, false},
-        {{"h/a", "c1", 5, 0}, {"h/a", "c2", 0, 3}, ANCESTRY_NOT_ASKED, false},
-        {{"h/a", NULL, 0, 0}, {"h/a", NULL, 0, 3}, ANCESTRY_NOT_ASKED, false},
-        {{"h/a", "c1", 5, 0}, {"h/b", "c1", 0, 3}, ANCESTRY_SAME, false},
-        {{"h/a", "c1", 5, 0}, {"h/b", "c2", 9, 3}, ANCESTRY_DESCENDANT, true},
+        {{"h/a", "c1", 0, 0, NULL}, {"h/a", "c2", 9, 3, NULL}, ANCESTRY_NOT_ASKED, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/a", "c2", 0, 3, NULL}, ANCESTRY_NOT_ASKED, false},
+        {{"h/a", NULL, 0, 0, NULL}, {"h/a", NULL, 0, 3, NULL}, ANCESTRY_NOT_ASKED, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/b", "c1", 0, 3, NULL}, ANCESTRY_SAME, false},
+        {{"h/a", "c1", 5, 0, NULL}, {"h/b", "c2", 9, 3, NULL}, ANCESTRY_DESCENDANT, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         if (sweep_superseded(&cases[i].mine, &cases[i].applied, cases[i].related) !=

@@ -247,9 +247,11 @@ int build_spec_check(const struct build_spec *spec, struct arena *a, struct err 
         return -1;
     for (size_t i = 0; i < spec->images.n; i++) {
         const struct build_image *image = &spec->images.at[i];
+        const char *called = !str_empty(image->label) ? image->label
+                             : image->name            ? image->name
+                                                      : "without a name";
         if (check_image(spec, image, &seen, a, err) < 0)
-            return err_wrap(err, "image %.64s",
-                            str_printable(a, image->name ? image->name : "without a name"));
+            return err_wrap(err, "image %.200s", str_printable(a, called));
     }
     return 0;
 }

@@ -115,8 +115,8 @@ struct plan_input {
 
 /* Which pipeline an event starts; false for kinds that start none. A closed change starts none,
  * but plan_make lists the staged tags that go (verdict PLAN_GO, no tags, only `cleaned`). A git tag
- * that looks like a release runs the rows of both tag and release as one plan, called tag; a row for
- * tags that the file writes stands in for a release row that it does not. */
+ * that looks like a release runs the rows of both tag and release as one plan, called tag; a row
+ * for tags that the file writes stands in for a release row that it does not. */
 bool plan_pipeline(enum event_kind kind, enum pipeline *out);
 
 /* Where an image lies in the intermediate registry ("<host>/<prefix>" of the policy):

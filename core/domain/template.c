@@ -1,3 +1,5 @@
+#include "core/domain/template.h"
+
 #include "core/base/limits.h"
 #include "core/base/str.h"
 #include "core/domain/template_part.h"

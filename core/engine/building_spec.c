@@ -14,9 +14,20 @@ struct work {
 
 static int refuse(const struct plan_build *b, const char *why, struct err *err)
 {
-    if (!b->at.file)
-        return err_set(err, ERR_CONFIG, 0, "%s: %s", b->label, why);
-    return err_set(err, ERR_CONFIG, 0, "%s:%u: %s: %s", b->at.file, b->at.line, b->label, why);
+    (void)err_set(err, ERR_CONFIG, 0, "image %s: %s", b->label, why);
+    return b->at.file ? err_wrap(err, "%s:%u", b->at.file, b->at.line) : -1;
+}
+
+/* Of one image alone: what is wrong names it already. */
+static int check_alone(const struct build_spec *spec, const struct plan_build *b, size_t index,
+                       struct arena *a, struct err *err)
+{
+    struct build_spec alone = *spec;
+    alone.images = (struct build_images){&spec->images.at[index], 1, 1};
+    if (build_spec_check(&alone, a, err) == 0)
+        return 0;
+    err->kind = ERR_CONFIG;
+    return b->at.file ? err_wrap(err, "%s:%u", b->at.file, b->at.line) : -1;
 }
 
 static int expand(const struct work *w, const struct plan_build *b, const char *what,
@@ -204,13 +215,9 @@ int building_spec(const struct building_input *in, struct arena *a, struct build
     for (size_t i = 0; i < in->plan->builds.n; i++) {
         const struct plan_build *b = &in->plan->builds.at[i];
         if (choose_tool(&w, b, i == 0, &spec, err) < 0 || add_env(&w, b, &spec, err) < 0 ||
-            add_image(&w, b, i, list_push(a, &spec.images), err) < 0)
+            add_image(&w, b, i, list_push(a, &spec.images), err) < 0 ||
+            check_alone(&spec, b, i, a, err) < 0)
             return -1;
-        struct build_spec alone = spec;
-        alone.images = (struct build_images){&spec.images.at[i], 1, 1};
-        struct err wrong = ERR_INIT;
-        if (build_spec_check(&alone, a, &wrong) < 0)
-            return refuse(b, wrong.text, err);
     }
     struct err wrong = ERR_INIT;
     if (build_spec_check(&spec, a, &wrong) < 0)

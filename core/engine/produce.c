@@ -106,7 +106,18 @@ static bool is_superseded(const struct production *p, struct outcome *out)
 /* ---- on_stale: rebuild ------------------------------------------------------------------------
  */
 
-static void build_instead(struct production *p)
+/* The gate's staged tag has no use any more; it goes while it shows what was recorded. */
+static void let_go(struct plan_tag *t, const struct staged *row, struct arena *a)
+{
+    const char *repository = arena_printf(a, "%s/%s", t->registry, t->name);
+    list_each (const struct event_image, i, &row->images)
+        if (str_eq(i->repository, repository) && str_eq(i->tag, t->staged_tag)) {
+            t->outdated = t->staged_tag;
+            t->outdated_digest = i->digest;
+        }
+}
+
+static void build_instead(struct production *p, const struct staged *row)
 {
     struct plan *plan = p->plan;
     list_each (struct plan_tag, t, &plan->tags) {
@@ -126,6 +137,8 @@ static void build_instead(struct production *p)
         }
         *list_push(p->arena, &build->refs) =
             arena_printf(p->arena, "%s/%s:%s", t->registry, t->name, t->tag);
+        if (t->staged_tag)
+            let_go(t, row, p->arena);
         t->source = PLAN_FROM_BUILD;
         t->staged_tag = t->wanted = NULL;
         t->build = (size_t)(build - plan->builds.at);
@@ -138,11 +151,16 @@ bool produce_rebuilds(const struct engine *e, const struct event *event, struct 
     struct production p = {.engine = e, .event = event, .plan = plan, .arena = a};
     struct err err = ERR_INIT;
     const struct staged *row;
+    struct staged stale = {0};
+    bool found = false;
     if (policy->on_stale != STALE_REBUILD || !policy->may_build[PIPELINE_PROMOTE] ||
         event->kind != EVENT_MERGED || !event->change ||
         provenance_row(e, event, policy, a, &row, &err) == 0 || err.code != ESTALE)
         return false;
-    build_instead(&p);
+    struct err ignored = ERR_INIT;
+    (void)store_staged_get(e->store, event->forge, event->project, event->change, a, &stale, &found,
+                           &ignored);
+    build_instead(&p, &stale);
     plan->rebuilt = arena_printf(a, "built anew from what merged, since %.*s",
                                  (int)strcspn(err.text, ";"), err.text);
     return true;

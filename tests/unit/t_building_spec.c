@@ -177,7 +177,7 @@ static void joins_folders(void **state)
         if (cases[i].result)
             assert_string_equal(make(&c)->context, cases[i].result);
         else
-            refused(&c, ".slipway.yaml:3: app: ");
+            refused(&c, ".slipway.yaml:3: image app: ");
         arena_release(&c.a);
     }
 }

@@ -1,5 +1,6 @@
 """Repositories whose images can be built here: FROM scratch, with a static busybox where needed."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -109,10 +110,15 @@ def building(new_slipway, registry, *more, zuul=None, started=True, **policy):
 
 
 def left_behind(project):
-    """What builds left: nothing but the lock."""
-    folder = project.slipway.folder
-    return [name for where in ("builds", "scratch")
-            for name in os.listdir(os.path.join(folder, where)) if not name.startswith(".")]
+    """What builds left: nothing but the lock. The last of it goes just after a task's end is told.
+    """
+    def look():
+        return [name for where in ("builds", "scratch")
+                for name in os.listdir(os.path.join(project.slipway.folder, where))
+                if not name.startswith(".")]
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not look(), 5, "all is taken away")
+    return look()
 
 
 def pushed(project, commit=None, timeout=120):

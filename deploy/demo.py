@@ -1,15 +1,14 @@
 """`make demo`: a small review system, a gate and a registry on this machine, and Slipway at work.
 
-Starts Debian's docker-registry, nginx and Slipway (`serve` behind nginx's FastCGI, and `work`) on
-loopback and free ports, as the calling user, in one folder. Stages the image of a change as a gate
-would, tells Slipway that the change has merged, and shows what happened. On a terminal everything
-then stays up until Ctrl-C; else it ends with exit status 0. Nothing outlives it.
+Starts Debian's docker-registry (twice), nginx and Slipway (`serve` behind nginx's FastCGI, and
+`work`) on loopback and free ports, as the calling user, in one folder. Shows the three ways to
+publish: a change is staged as a gate would and merges; a git tag is pushed, and Slipway builds and
+publishes its versions; a change goes from its gate to production through an intermediate registry.
+On a terminal everything then stays up until Ctrl-C; else it ends with exit status 0. Nothing
+outlives it.
 """
 
 import argparse
-import base64
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -25,13 +24,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "demo"))
 sys.dont_write_bytecode = True
 
+import flows
 import images
 import service
+from review import OURS, SOURCE, Git, Hooks
 
 PROJECT = "demo/app"
-SOURCE = "review"
 LIVE_SECONDS = 20
-OURS = "slipway-demo"  # user agent of what the demo itself asks
 ACCESS = re.compile(r'^\S+ - .*?"(\w+) (\S+) HTTP/[\d.]+" (\d+) \d+ ".*?" "(.*?)"$', re.M)
 
 
@@ -41,48 +40,6 @@ def say(text=""):
 
 def milliseconds(seconds):
     return f"{seconds * 1000:.1f} ms"
-
-
-class Git:
-    """The demo's review system: one bare repository, and a clone to commit in."""
-
-    def __init__(self, folder):
-        self.bare = folder.file("git", PROJECT + ".git")
-        self.clone = folder.file("clone")
-        self.log = folder.log("git")
-        self.env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1",
-                        GIT_AUTHOR_NAME="Demo", GIT_AUTHOR_EMAIL="demo@example.org",
-                        GIT_COMMITTER_NAME="Demo", GIT_COMMITTER_EMAIL="demo@example.org")
-        for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-            self.env.pop(name, None)
-        os.makedirs(self.bare)
-        self.run("init", "-q", "--bare", "-b", "main", self.bare)
-        for key in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
-            self.run("-C", self.bare, "config", key, "true")
-        self.run("init", "-q", "-b", "main", self.clone)
-
-    def run(self, *args):
-        done = subprocess.run(["git", *args], env=self.env, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False)
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(f"git {' '.join(args)}: {done.returncode}\n{done.stderr}")
-        if done.returncode:
-            raise service.Trouble(f"git {args[0]} failed: {done.stderr.strip()}", self.log)
-        return done.stdout.strip()
-
-    def commit(self, files, title):
-        for name, text in files.items():
-            with open(os.path.join(self.clone, name), "w", encoding="utf-8") as file:
-                file.write(text)
-        self.run("-C", self.clone, "add", "-A")
-        self.run("-C", self.clone, "commit", "-q", "-m", title)
-        return self.run("-C", self.clone, "rev-parse", "HEAD")
-
-    def tree(self, commit):
-        return self.run("-C", self.clone, "rev-parse", commit + "^{tree}")
-
-    def push(self, ref):
-        self.run("-C", self.clone, "push", "-q", self.bare, f"HEAD:{ref}")
 
 
 class Demo:
@@ -96,21 +53,23 @@ class Demo:
     def start(self):
         folder = self.folder
         _, self.registry_host = service.start_registry(folder)
+        _, self.staging_host = service.start_registry(folder, "staging")
         self.registry = images.Registry(self.registry_host, OURS)
+        self.staging = images.Registry(self.staging_host, OURS)
         socket_path = os.path.join(folder.sockets, "slipway.sock")
         _, self.port = service.slipway_nginx(folder, socket_path, HERE)
-        self.secret = secrets.token_bytes(32)
-        folder.write("secrets/review", "whsec_" + base64.b64encode(self.secret).decode() + "\n",
-                     0o600)
+        self.hooks = Hooks(folder, self.port)
         self.config = folder.write("slipway.yaml", self.settings(socket_path))
-        os.makedirs(folder.file("cache"), exist_ok=True)
-        self.git = Git(folder)
+        for name in ("cache", "builds", "scratch"):
+            os.makedirs(folder.file(name), exist_ok=True)
+        self.git = Git(folder, PROJECT)
         for role in ("serve", "work"):
             process = folder.spawn(role, [self.slipway, role, "--config", self.config])
             if role == "serve":
                 folder.wait_until("it was ready", process,
                                   lambda: service.answers(self.port, "/health/ready") == 200)
-        say(f"  docker-registry  http://{self.registry_host}")
+        say(f"  docker-registry  http://{self.registry_host}, and for staging "
+            f"http://{self.staging_host}")
         say(f"  nginx            http://127.0.0.1:{self.port}, FastCGI to slipway serve")
         say(f"  slipway          serve, work: {os.path.relpath(self.config)}")
 
@@ -121,6 +80,10 @@ class Demo:
 listen: "{socket_path}"
 public_url: http://127.0.0.1:{self.port}
 cache: "{folder.file('cache')}"
+builder:
+  dir: "{folder.file('builds')}"
+  scratch: "{folder.file('scratch')}"
+  timeout: 2m
 forges:
   {SOURCE}:
     type: git
@@ -128,7 +91,13 @@ forges:
     hook_secrets: ["file:{folder.file('secrets', 'review')}"]
 registries:
   "{self.registry_host}": {{plain_http: true}}
+  "{self.staging_host}": {{plain_http: true}}
 projects:
+  - match: {flows.TOOLS}
+    forge: {SOURCE}
+    may_publish: ["{self.registry_host}/{flows.TOOLS}"]
+    may_build: [gate]
+    intermediate: {self.staging_host}/gate
   - match: demo/**
     forge: {SOURCE}
     may_publish: ["{self.registry_host}/demo/*"]
@@ -142,38 +111,12 @@ projects:
 
     # --- what a review system and a gate do ---
 
-    def post(self, event):
-        """A webhook, signed as Standard Webhooks asks. Returns when it was sent and answered."""
-        body = json.dumps(event).encode()
-        name, stamp = "msg_" + secrets.token_hex(12), str(int(time.time()))
-        mac = hmac.new(self.secret, f"{name}.{stamp}.".encode() + body, hashlib.sha256).digest()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.connect()
-        sent = time.monotonic()
-        connection.request("POST", f"/hooks/{SOURCE}", body, {
-            "Content-Type": "application/json", "User-Agent": OURS, "webhook-id": name,
-            "webhook-timestamp": stamp,
-            "webhook-signature": "v1," + base64.b64encode(mac).decode()})
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace").strip()
-        answered = time.monotonic()
-        connection.close()
-        if answer.status != 202:
-            raise service.Trouble(f"the webhook was answered with {answer.status}: {text}",
-                                  self.folder.log("serve"))
-        return sent, answered
-
     def propose(self):
         """A change: its commit, and its image, built."""
         self.change += 1
         version = f"version {self.change}"
         commit = self.git.commit({
-            ".slipway.yaml": f"""container_images:
-  - context: .
-    registry: {self.registry_host}
-    repository: {self.registry_host}/{PROJECT}
-    tags: [latest]
-""", "Containerfile": "FROM scratch\nCOPY hello.txt /hello.txt\n", "hello.txt": version + "\n"},
+            ".slipway.yaml": flows.image_list(self.registry_host, PROJECT), "Containerfile": "FROM scratch\nCOPY hello.txt /hello.txt\n", "hello.txt": version + "\n"},
             f"Change {self.change}")
         context = self.folder.file("context", str(self.change))
         os.makedirs(context)
@@ -194,28 +137,29 @@ projects:
         staged = f"change_{self.change}_latest"
         self.git.push(f"refs/changes/{self.change}/head")
         self.registry.push(PROJECT, staged, image)
-        self.post({"kind": "image.staged", "project": PROJECT, "change": self.change,
+        self.hooks.post({"kind": "image.staged", "project": PROJECT, "change": self.change,
                    "branch": "main", "commit": commit, "tree": self.git.tree(commit),
                    "run_id": secrets.token_hex(4),
                    "images": [{"repository": f"{self.registry_host}/{PROJECT}", "tag": staged,
                                "digest": image.digest}]})
         return staged
 
-    def show_tags(self, title):
+    def show_tags(self, title, registry=None, name=PROJECT):
+        registry = registry or self.registry
         say(f"  {title}")
-        for tag in self.registry.tags(PROJECT):
-            digest = self.registry.digest(PROJECT, tag)
+        for tag in registry.tags(name):
+            digest = registry.digest(name, tag)
             if digest:  # a tag that is just going is still listed
-                say(f"    {tag:<18} {digest}")
+                say(f"    {tag:<23} {digest}")
 
-    def wait_for(self, what, check, seconds=LIVE_SECONDS):
+    def wait_for(self, what, check, seconds=LIVE_SECONDS, every=0.001):
         until = time.monotonic() + seconds
         while not check():
             self.check_alive()
             if time.monotonic() > until:
                 raise service.Trouble(f"{what} did not happen in {seconds} s",
                                       self.folder.log("work"))
-            time.sleep(0.001)
+            time.sleep(every)
         return time.monotonic()
 
     def seen_by_registry(self, skip):
@@ -234,7 +178,8 @@ projects:
     def merge(self):
         commit, image, _ = self.propose()
         say()
-        say(f"Change {self.change} passes the gate: its image is staged, its digest recorded.")
+        say(f"Promotion by tag. Change {self.change} passes the gate: its image is staged, its "
+            "digest recorded.")
         staged = self.stage(commit, image)
         time.sleep(0.5)  # so that what follows is the merge alone
         self.show_tags("tags before the merge:")
@@ -243,7 +188,7 @@ projects:
 
         say()
         say(f"Change {self.change} merges: a signed webhook goes to nginx.")
-        sent, answered = self.post({
+        sent, answered = self.hooks.post({
             "kind": "change.merged", "project": PROJECT, "branch": "main",
             "change": self.change, "commit": commit, "merged_at": int(time.time())})
         live = self.wait_for("the new latest",
@@ -265,14 +210,25 @@ projects:
         for line in self.seen_by_registry(before):
             say(f"    {line}")
 
-    def show_queue(self):
-        done = subprocess.run([self.slipway, "queue", "ls", "--config", self.config],
+    def queue(self, *more):
+        """What `slipway queue ls` says."""
+        done = subprocess.run([self.slipway, "queue", "ls", "--config", self.config, *more],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             raise service.Trouble(f"slipway queue ls: {done.stderr.strip()}")
+        return done.stdout
+
+    def task(self, ref):
+        """The newest task of a change or a tag."""
+        for task in json.loads(self.queue("--format", "json"))["tasks"]:
+            if task["ref"] == ref:
+                return task
+        return {"state": "", "reason": ""}
+
+    def show_queue(self):
         say()
         say("What `slipway queue ls` says:")
-        for line in done.stdout.splitlines():
+        for line in self.queue().splitlines():
             say(f"  {line}")
 
     # --- a terminal ---
@@ -330,6 +286,8 @@ def main():
         demo.publish_former()
         demo.merge()
         demo.merge()  # once more, now that connections are open and caches made
+        flows.full_release(demo)
+        flows.through_intermediate(demo)
         demo.show_queue()
         status = 0
         if sys.stdin.isatty() and sys.stdout.isatty():

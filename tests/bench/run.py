@@ -20,6 +20,7 @@ import copying
 import raw
 import retag
 import service
+import ways
 
 
 def machine():
@@ -64,6 +65,16 @@ def rows_of(result):
                      f"{ms['skopeo']:.0f} ms",
                      f"{ms['verified'] / ms['floor']:.2f}x the floor (goal 1.8x); "
                      f"{ms['skopeo'] / ms['verified']:.1f}x faster than skopeo (goal 6x)"))
+    if "ways" in result:
+        ms, hand = result["ways"]["ms"], result["ways"]["by_hand"]
+        names = {"tag": ("promotion by tag", "`skopeo copy`"),
+                 "intermediate": ("promotion through an intermediate registry", "`skopeo copy`"),
+                 "release": ("full release: checkout, build, push",
+                             f"`{result['ways']['tool']}` build and push")}
+        for way, (what, peer) in names.items():
+            rows.append((f"merge to live and verified, 8 MiB image, {what}", f"{ms[way]:.0f} ms",
+                         f"{peer} {hand[way]:.0f} ms",
+                         f"{ms[way] / ms['tag']:.1f}x promotion by tag"))
     for key in ("copy", "copy5g"):
         if key not in result:
             continue
@@ -132,6 +143,8 @@ def measure(world, args, result):
         result["many"] = retag.many(world, 3)
     if "memory" in args.parts:
         result["memory"] = memory_of(world)
+    if "ways" in args.parts:
+        result["ways"] = ways.run(world, 7)
     if {"copy", "copy5g", "mounts", "mirror"} & set(args.parts):
         measure_copies(world, args, result)
     if "accept" in args.parts:
@@ -160,7 +173,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5, help="of each accept run")
     parser.add_argument("--json", help="also write the results there")
     parser.add_argument("parts", nargs="*", default=[
-        "single", "many", "memory", "copy", "copy5g", "mounts", "mirror", "accept"])
+        "single", "many", "memory", "ways", "copy", "copy5g", "mounts", "mirror", "accept"])
     args = parser.parse_args()
     result = {"machine": machine(), "registry": version("docker-registry", "--version"),
               "nginx": version(service.find_nginx(), "-v")}

@@ -42,6 +42,7 @@ class World:
         folder = self.folder
         folder.open()
         _, self.host = service.start_registry(folder)
+        _, self.staging = service.start_registry(folder, "staging")
         self.registry = images.Registry(self.host, "slipway-bench")
         self.many = [f"bench/many{i:02d}" for i in range(1, MANY + 1)]
         folder.write("api/app.yaml", image_list(self.host, ["bench/app"], ["latest"]))
@@ -68,7 +69,8 @@ class World:
         folder.write("secrets/hub", self.hub_secret.decode() + "\n", 0o600)
         self.plain_text = "whsec_" + base64.b64encode(self.plain_key).decode()
         folder.write("secrets/plain", self.plain_text + "\n", 0o600)
-        os.makedirs(folder.file("cache"))
+        for name in ("cache", "builds", "scratch"):
+            os.makedirs(folder.file(name))
         self.config = folder.write("slipway.yaml", self.settings())
         self.start_git()
         self.serve = self.start_role("serve")
@@ -94,6 +96,7 @@ class World:
 listen: "{self.socket}"
 public_url: http://127.0.0.1:{self.port}
 cache: "{folder.file('cache')}"
+builder: {{dir: "{folder.file('builds')}", scratch: "{folder.file('scratch')}"}}
 forges:
   hub:
     type: github
@@ -106,7 +109,13 @@ forges:
     hook_secrets: ["file:{folder.file('secrets', 'plain')}"]
 registries:
   "{self.host}": {{plain_http: true}}
+  "{self.staging}": {{plain_http: true}}
 projects:
+  - match: ways/**
+    forge: plain
+    may_publish: ["{self.host}/ways/*"]
+    may_build: [gate, post]
+    intermediate: {self.staging}/gate
   - match: bench/**
     forge: hub
     may_publish: ["{self.host}/bench/*"]

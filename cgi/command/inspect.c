@@ -306,8 +306,7 @@ static void show_json(const struct inspection *in, const char *name)
     (void)printf("%s\n", js_pretty(doc, in->arena));
 }
 
-/* ---- the command ------------------------------------------------------------------------------
- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static void print_list(const struct str_list *list, const char *format, struct arena *a)
 {

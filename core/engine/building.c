@@ -140,8 +140,7 @@ static int make_place(const struct building *b, struct err *err)
                                   err);
 }
 
-/* ---- sources ----------------------------------------------------------------------------------
- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 /* What git knows of a mode. Images get these, so they must not depend on our umask, nor on what the
  * folders of a build hand down. */
@@ -268,8 +267,7 @@ static int get_siblings(const struct building *b, struct err *err)
     return 0;
 }
 
-/* ---- the build --------------------------------------------------------------------------------
- */
+/* ---- the build ------------------------------------------------------------------------------- */
 
 static void keep_log(void *user, const char *text, size_t len)
 {
@@ -400,8 +398,7 @@ int building_run(const struct engine *e, const struct event *event, const struct
     return build(&b, out, tail, err);
 }
 
-/* ---- what is kept -----------------------------------------------------------------------------
- */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 static void forget(const char *dir)
 {

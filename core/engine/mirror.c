@@ -69,8 +69,7 @@ static bool is_stopped(const struct mirror_work *w)
     return (w->opts->stop && atomic_load(w->opts->stop)) || clock_monotonic_ms() >= w->until;
 }
 
-/* ---- what is to be copied ---------------------------------------------------------------------
- */
+/* ---- what is to be copied -------------------------------------------------------------------- */
 
 static struct endpoint source_of(const struct mirror_work *w, const struct mirror_entry *e)
 {
@@ -154,8 +153,7 @@ static int pick_tags(struct mirror_work *w, const struct mirror_entry *e,
     return -1;
 }
 
-/* ---- copying ----------------------------------------------------------------------------------
- */
+/* ---- copying --------------------------------------------------------------------------------- */
 
 static const char *source_name(const struct mirror_work *w, const struct copy *c)
 {
@@ -295,8 +293,7 @@ static void copy_batch(struct mirror_work *w, struct copy *copies, size_t n)
         take_copy(w, &go[i]);
 }
 
-/* ---- pruning ----------------------------------------------------------------------------------
- */
+/* ---- pruning --------------------------------------------------------------------------------- */
 
 static void prune_tag(struct mirror_work *w, const struct mirror_target *t, const char *tag,
                       const char *target)
@@ -374,8 +371,7 @@ static void prune_target(struct mirror_work *w, const struct mirror_target *t,
     }
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* A copy's place in the list, by what it writes. */
 struct twin {

@@ -60,8 +60,7 @@ int mirror_task_queue(const struct engine *e, const struct task *t, struct arena
     return store_task_settle(e->store, &more, &repeat, err);
 }
 
-/* ---- by the clock -----------------------------------------------------------------------------
- */
+/* ---- by the clock ---------------------------------------------------------------------------- */
 
 static const struct mirror_conf *find_conf(const struct engine *e, const char *name)
 {

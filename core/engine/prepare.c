@@ -12,8 +12,7 @@
 
 #include <errno.h>
 
-/* ---- the right to push ------------------------------------------------------------------------
- */
+/* ---- the right to push ----------------------------------------------------------------------- */
 
 static struct endpoint target_of(const struct engine *e, const struct plan_tag *t)
 {
@@ -69,8 +68,7 @@ int prepare_prove(const struct engine *e, const struct plan *plan, struct arena 
     return 0;
 }
 
-/* ---- what was built ---------------------------------------------------------------------------
- */
+/* ---- what was built -------------------------------------------------------------------------- */
 
 static const struct built *built_of(const struct built_list *list, const struct plan *plan,
                                     const struct plan_tag *t)
@@ -207,8 +205,7 @@ int prepare_built(const struct engine *e, struct plan *plan, const struct built_
     return rc;
 }
 
-/* ---- the intermediate registry ----------------------------------------------------------------
- */
+/* ---- the intermediate registry --------------------------------------------------------------- */
 
 /* Where the images of one change are: recorded with us, or in one of Zuul's builds. */
 struct origin {

@@ -48,8 +48,7 @@ static const char *key_of(const struct production *p)
     return p->task->key;
 }
 
-/* ---- superseded by what is newer --------------------------------------------------------------
- */
+/* ---- superseded by what is newer ------------------------------------------------------------- */
 
 static bool writes(const struct plan *plan, const struct plan_tag *t)
 {
@@ -103,8 +102,7 @@ static bool is_superseded(const struct production *p, struct outcome *out)
     return false;
 }
 
-/* ---- on_stale: rebuild ------------------------------------------------------------------------
- */
+/* ---- on_stale: rebuild ----------------------------------------------------------------------- */
 
 /* The gate's staged tag has no use any more; it goes while it shows what was recorded. */
 static void let_go(struct plan_tag *t, const struct staged *row, struct arena *a)
@@ -166,8 +164,7 @@ bool produce_rebuilds(const struct engine *e, const struct event *event, struct 
     return true;
 }
 
-/* ---- reports ----------------------------------------------------------------------------------
- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void tell(const struct production *p, enum report_state state, const char *summary,
                  const char *body)
@@ -188,8 +185,7 @@ static struct outcome failed(const struct production *p, const struct err *err, 
     return out;
 }
 
-/* ---- the flow ---------------------------------------------------------------------------------
- */
+/* ---- the flow -------------------------------------------------------------------------------- */
 
 static struct outcome later(const struct production *p, const struct err *err)
 {

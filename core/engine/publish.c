@@ -435,8 +435,7 @@ struct outcome publish_run(const struct engine *e, struct task *t, const struct 
     return out;
 }
 
-/* ---- after a crash or temporary trouble --------------------------------------------------------
- */
+/* ---- after a crash or temporary trouble ------------------------------------------------------ */
 
 static int load_journal(struct publishing *p, struct err *err)
 {

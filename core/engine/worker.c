@@ -159,8 +159,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- what is in flight (asked by the loop only, so it can but become less) ---------------------
- */
+/* ---- what is in flight (asked by the loop only, so it can but become less) ------------------- */
 
 static bool has_room(struct worker *w)
 {

@@ -50,8 +50,7 @@ static void unmake(struct made *m)
     free(m);
 }
 
-/* ---- lists that are wrong ---------------------------------------------------------------------
- */
+/* ---- lists that are wrong -------------------------------------------------------------------- */
 
 #define ITEM "- {src_repository: quay.io/a/b, "
 static const struct {
@@ -106,8 +105,7 @@ static void test_wrong(void **state)
     }
 }
 
-/* ---- lists that are right ---------------------------------------------------------------------
- */
+/* ---- lists that are right -------------------------------------------------------------------- */
 
 static void test_right(void **state)
 {
@@ -150,8 +148,7 @@ static void test_right(void **state)
     unmake(m);
 }
 
-/* ---- policy -----------------------------------------------------------------------------------
- */
+/* ---- policy ---------------------------------------------------------------------------------- */
 
 static void may(struct arena *a, struct pattern_list *list, const char *text)
 {
@@ -205,8 +202,7 @@ static void test_policy(void **state)
     pattern_free(policy.image_tags.at[0]);
 }
 
-/* ---- one tag, two sources ---------------------------------------------------------------------
- */
+/* ---- one tag, two sources -------------------------------------------------------------------- */
 
 static void test_twins(void **state)
 {
@@ -227,8 +223,7 @@ static void test_twins(void **state)
     unmake(m);
 }
 
-/* ---- tags that are never pruned ---------------------------------------------------------------
- */
+/* ---- tags that are never pruned -------------------------------------------------------------- */
 
 static const struct {
     const char *tag;

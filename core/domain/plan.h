@@ -24,6 +24,14 @@ enum plan_source {
                             */
 };
 
+/* A tag that has no use any more once what it stood for is live: it goes while it shows this. */
+struct plan_spent {
+    const char *registry;
+    const char *name;
+    const char *tag; /* NULL: there is none */
+    const char *digest;
+};
+
 /* One tag to be written and where its manifest comes from. For a gate's upload it is the staged
  * tag, else a final tag. */
 struct plan_tag {
@@ -32,11 +40,11 @@ struct plan_tag {
     const char *registry;   /* host[:port], the key into the operator's registries */
     const char *name;       /* repository without the registry: "team/app" */
     const char *staged_tag; /* PLAN_FROM_STAGED: "change_7_latest"; else NULL */
-    const char *outdated;   /* a staged tag that goes once what was built instead is live; NULL */
-    const char *outdated_digest; /* as the gate recorded it */
-    const char *tag;             /* the tag to write */
-    bool immutable;              /* may be made, never moved */
-    bool staging; /* `tag` is a staged one: written by a gate, recorded, not ordered */
+    struct plan_spent
+        spent;       /* set by the engine: what the gate left, where that is not staged_tag */
+    const char *tag; /* the tag to write */
+    bool immutable;  /* may be made, never moved */
+    bool staging;    /* `tag` is a staged one: written by a gate, recorded, not ordered */
     const struct imagefile_vars *vars; /* of the job: how it is built, which Zuul is asked */
     const char *prepared; /* digest that the engine brought to the repository for it, NULL: none */
     size_t build;         /* PLAN_FROM_BUILD: which of the builds */

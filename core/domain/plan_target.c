@@ -78,19 +78,26 @@ static bool same_text(const struct image_text *a, const struct image_text *b)
     return str_eq(a->text, b->text);
 }
 
+static bool same_list(const struct str_list *a, const struct str_list *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!str_eq(a->at[i], b->at[i]))
+            return false;
+    return true;
+}
+
 /* Would both be built the same way? Aliased lists give equal images at different addresses. */
 static bool same_image(const struct image *a, const struct image *b)
 {
     if (a == b)
         return true;
-    if (!same_text(&a->context, &b->context) ||
-        !str_eq(a->container_filename, b->container_filename) || !str_eq(a->path, b->path) ||
-        !str_eq(a->target, b->target) || a->build_args.n != b->build_args.n)
-        return false;
-    for (size_t i = 0; i < a->build_args.n; i++)
-        if (!str_eq(a->build_args.at[i], b->build_args.at[i]))
-            return false;
-    return true;
+    return same_text(&a->context, &b->context) &&
+           str_eq(a->container_filename, b->container_filename) && str_eq(a->path, b->path) &&
+           str_eq(a->target, b->target) && same_list(&a->build_args, &b->build_args) &&
+           same_list(&a->labels, &b->labels) && same_list(&a->siblings, &b->siblings) &&
+           same_list(&a->arch, &b->arch);
 }
 
 static void add_tag(struct plan_work *w, const struct image_text *from, const struct plan_tag *tag)

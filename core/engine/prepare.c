@@ -224,7 +224,7 @@ static const struct event_image *recorded(const struct staged *row, const char *
 }
 
 static int find_recorded(const struct engine *e, const struct policy_project *policy,
-                         const struct plan_tag *t, const struct staged *row, struct copy *c,
+                         struct plan_tag *t, const struct staged *row, struct copy *c,
                          struct arena *a, struct err *err)
 {
     const char *host, *name;
@@ -242,6 +242,7 @@ static int find_recorded(const struct engine *e, const struct policy_project *po
                        t->wanted);
     c->from = (struct endpoint){.registry = e->registry, .host = host, .name = name};
     c->from_ref = c->expected = image->digest;
+    t->spent = (struct plan_spent){host, name, image->tag, image->digest};
     return 0;
 }
 
@@ -285,6 +286,34 @@ static int find_origin(const struct engine *e, const struct event *event,
                    event->change);
 }
 
+/* What was promoted once may be gone from where it came; at the target it needs no copy. Leaves the
+ * others at the front, and returns how many they are. */
+static size_t pass_over(const struct engine *e, struct copy *copies, struct plan_tag **of, size_t n,
+                        struct arena *a)
+{
+    struct registry_op *ops = arena_alloc(a, (n + 1) * sizeof *ops);
+    size_t known = 0, left = 0;
+    for (size_t i = 0; i < n; i++)
+        if (copies[i].expected)
+            ops[known++] = (struct registry_op){.verb = REGISTRY_HEAD,
+                                                .host = copies[i].to.host,
+                                                .name = copies[i].to.name,
+                                                .ref = copies[i].expected,
+                                                .access = {.patient = true}};
+    (void)registry_all(e->registry, a, ops, known);
+    known = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct registry_op *op = copies[i].expected ? &ops[known++] : NULL;
+        if (op && !op->failed && !op->absent) {
+            of[i]->prepared = copies[i].expected;
+            continue;
+        }
+        of[left] = of[i];
+        copies[left++] = copies[i];
+    }
+    return left;
+}
+
 int prepare_intermediate(const struct engine *e, const struct event *event, struct plan *plan,
                          const struct policy_project *policy, struct arena *a, struct err *err)
 {
@@ -306,6 +335,7 @@ int prepare_intermediate(const struct engine *e, const struct event *event, stru
             return -1;
         of[n++] = t;
     }
+    n = pass_over(e, copies, of, n, a);
     (void)copy_all(a, copies, n, &opts);
     for (size_t i = 0; i < n; i++) {
         if (copies[i].failed) {

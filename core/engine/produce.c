@@ -110,8 +110,7 @@ static void let_go(struct plan_tag *t, const struct staged *row, struct arena *a
     const char *repository = arena_printf(a, "%s/%s", t->registry, t->name);
     list_each (const struct event_image, i, &row->images)
         if (str_eq(i->repository, repository) && str_eq(i->tag, t->staged_tag)) {
-            t->outdated = t->staged_tag;
-            t->outdated_digest = i->digest;
+            t->spent = (struct plan_spent){t->registry, t->name, t->staged_tag, i->digest};
         }
 }
 

@@ -4,12 +4,10 @@
 #include "core/base/str.h"
 #include "core/domain/manifest.h"
 #include "core/engine/ask.h"
-#include "core/lib/json.h"
+#include "core/engine/labels.h"
 #include "core/registry/blob.h"
 
 #include <errno.h>
-
-enum { CONFIG_BLOB_MAX = 1 << 20 };
 
 static int check_owner(struct publishing *p, const struct flip *f, struct err *err)
 {
@@ -132,42 +130,15 @@ static int config_digest(struct publishing *p, const struct flip *f, const struc
     return 0;
 }
 
-/* "https://host/team/app/pull/7" names its project; "https://review/7" does not. Whole parts of the
- * path count: team/app is not team/app-tools. */
-static bool url_is_of_project(const char *url, const char *project)
-{
-    const char *path = strstr(url, "://");
-    path = path ? strchr(path + 3, '/') : NULL;
-    if (!path || !strchr(path + 1, '/'))
-        return true;
-    size_t len = strlen(project);
-    for (const char *p = path; (p = strstr(p, project)); p++)
-        if (p[-1] == '/' && (p[len] == '/' || p[len] == '\0'))
-            return true;
-    return false;
-}
-
-static int check_labels(struct publishing *p, const struct flip *f, const struct js *config,
+static int check_labels(const struct publishing *p, const struct flip *f, const struct labels *l,
                         struct err *err)
 {
-    const struct js *config_part = js_get(config, "config");
-    const struct js *labels = js_get(config_part, "Labels");
-    struct str_list keys = {0};
-    (void)js_keys(labels, p->arena, &keys);
-    const char *change = NULL, *url = NULL;
-    /* The label names hold dots, which js_get takes for steps of a path. */
-    for (size_t i = 0; i < keys.n; i++) {
-        if (str_eq(keys.at[i], "org.zuul-ci.change"))
-            change = js_member_str(labels, keys.at[i]);
-        else if (str_eq(keys.at[i], "org.zuul-ci.change_url"))
-            url = js_member_str(labels, keys.at[i]);
-    }
-    if (change && !str_eq(change, p->event->change))
+    if (l->change && !str_eq(l->change, p->event->change))
         return err_set(err, ERR_PERM, 0, "%s:%s was built for change %s, not for %s", f->repository,
-                       f->step.staged_tag, change, p->event->change);
-    if (url && !str_eq(url, p->event->change_url) && !url_is_of_project(url, p->event->project))
+                       f->step.staged_tag, l->change, p->event->change);
+    if (l->change_url && !labels_url_fits(l->change_url, p->event))
         return err_set(err, ERR_PERM, 0, "%s:%s was built for %s, which is not a change of %s",
-                       f->repository, f->step.staged_tag, url, p->event->project);
+                       f->repository, f->step.staged_tag, l->change_url, p->event->project);
     return 0;
 }
 
@@ -183,11 +154,11 @@ static int check_config(struct publishing *p, const struct flip *f, const struct
         return 0;
     const struct endpoint from = {
         .registry = p->engine->registry, .host = f->step.registry, .name = f->step.name};
-    if (blob_read(&from, digest, CONFIG_BLOB_MAX, p->arena, &bytes, &len, err) < 0)
+    if (blob_read(&from, digest, LABELS_CONFIG_MAX, p->arena, &bytes, &len, err) < 0)
         return err_wrap(err, "reading the labels of %s:%s", f->repository, f->step.staged_tag);
-    struct js *config CLEANUP_JS = js_parse(bytes, len, NULL);
-    /* An artifact's config need not be JSON: then it has no labels. */
-    return config ? check_labels(p, f, config, err) : 0;
+    struct labels labels;
+    labels_of_config(bytes, len, p->arena, &labels);
+    return check_labels(p, f, &labels, err);
 }
 
 /* A tag that is never moved may exist with our digest, or as it was once made for this very commit:

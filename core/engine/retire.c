@@ -5,18 +5,19 @@
 #include "core/os/clock.h"
 
 static void retire(struct publishing *p, const struct flip *f, struct cleanup_list *list,
-                   const char *staged_tag, const char *shown, const char *kept)
+                   const struct plan_spent *spent, const char *kept)
 {
+    bool beside = str_eq(spent->registry, f->step.registry) && str_eq(spent->name, f->step.name);
     struct cleanup *c = list_push(p->arena, list);
-    c->registry = f->step.registry;
-    c->name = f->step.name;
-    c->tag = staged_tag;
-    c->digest = shown;
-    c->kept_tag = f->step.tag;
-    c->kept_digest = kept;
+    c->registry = spent->registry;
+    c->name = spent->name;
+    c->tag = spent->tag;
+    c->digest = spent->digest;
+    c->kept_tag = beside ? f->step.tag : NULL;
+    c->kept_digest = beside ? kept : NULL;
     c->task = p->task->id;
     c->run_at = clock_now_ms();
-    c->seen_ms = f->staged_seen_ms;
+    c->seen_ms = beside ? f->staged_seen_ms : 0;
 }
 
 struct cleanup_list retire_list(struct publishing *p)
@@ -25,15 +26,16 @@ struct cleanup_list retire_list(struct publishing *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct flip *f = &p->flips[i];
         bool live = f->step.state == STEP_DONE || f->step.state == STEP_SAME;
-        if (live && !f->stale && f->plan && f->plan->outdated)
-            retire(p, f, &list, f->plan->outdated, f->plan->outdated_digest, f->step.new_digest);
+        if ((live || f->stale) && f->plan && f->plan->spent.tag)
+            retire(p, f, &list, &f->plan->spent, f->stale ? f->target.applied : f->step.new_digest);
         const char *shown = f->plan ? f->staged_digest : f->step.new_digest;
         const char *kept = f->stale ? f->target.applied : f->step.new_digest;
         if (!f->step.staged_tag || !shown || !kept || !(f->stale || live) ||
             (!f->stale && !str_eq(shown, f->step.new_digest)) ||
             (f->recorded ? !str_eq(shown, f->recorded) : f->stale && !f->ours))
             continue;
-        retire(p, f, &list, f->step.staged_tag, shown, kept);
+        const struct plan_spent spent = {f->step.registry, f->step.name, f->step.staged_tag, shown};
+        retire(p, f, &list, &spent, kept);
     }
     return list;
 }

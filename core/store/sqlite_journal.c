@@ -352,23 +352,33 @@ static int end_superseded(struct sql *db, const struct end *c, struct err *err)
 }
 
 /* A row whose digest is another one belongs to a newer upload: it stays open. */
+static int end_staged_tag(struct sql *db, const struct task *t, const char *registry,
+                          const char *name, const char *tag, const char *digest, struct err *err)
+{
+    CLEANUP(cleanup_free) char *repository = xasprintf("%s/%s", registry, name);
+    return sql_run(db,
+                   "UPDATE staged SET promoted = 1 WHERE forge = ?1 AND project = ?2 AND id IN"
+                   " (SELECT staged FROM staged_image INDEXED BY staged_image_tag"
+                   "  WHERE repository = ?3 AND tag = ?4 AND digest = ?5)",
+                   SQL_ARGS(sql_text(t->forge), sql_text(t->project), sql_text(repository),
+                            sql_text(tag), sql_text(digest)),
+                   err);
+}
+
+/* What goes was promoted, or something else in its place. */
 static int end_staged(struct sql *db, const struct end *c, struct err *err)
 {
     if (c->t->state == TASK_SUPERSEDED)
         return end_superseded(db, c, err);
     if (c->t->state != TASK_DONE)
         return 0;
-    list_each (const struct step, step, c->steps) {
-        if (!step->staged_tag || (step->state != STEP_DONE && step->state != STEP_SAME))
-            continue;
-        CLEANUP(cleanup_free) char *repository = xasprintf("%s/%s", step->registry, step->name);
-        if (sql_run(db,
-                    "UPDATE staged SET promoted = 1 WHERE forge = ?1 AND project = ?2 AND id IN"
-                    " (SELECT staged FROM staged_image INDEXED BY staged_image_tag"
-                    "  WHERE repository = ?3 AND tag = ?4 AND digest = ?5)",
-                    SQL_ARGS(sql_text(c->t->forge), sql_text(c->t->project), sql_text(repository),
-                             sql_text(step->staged_tag), sql_text(step->new_digest)),
-                    err))
+    list_each (const struct step, s, c->steps)
+        if (s->staged_tag && (s->state == STEP_DONE || s->state == STEP_SAME) &&
+            end_staged_tag(db, c->t, s->registry, s->name, s->staged_tag, s->new_digest, err))
+            return -1;
+    for (size_t i = 0; c->cleanups && i < c->cleanups->n; i++) {
+        const struct cleanup *gone = &c->cleanups->at[i];
+        if (end_staged_tag(db, c->t, gone->registry, gone->name, gone->tag, gone->digest, err))
             return -1;
     }
     return 0;

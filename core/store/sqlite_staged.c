@@ -115,9 +115,28 @@ static int put_check_owner(struct sql *db, const struct event *e, struct err *er
     return 0;
 }
 
+/* A run's own tags in an intermediate registry are of no use once a newer run is recorded; a
+ * change's staged tags are written over by that run. */
+static int put_replaces(struct sql *db, const struct put *c, int64_t id, struct err *err)
+{
+    return sql_run(
+        db,
+        "INSERT INTO cleanup (registry, name, tag, digest, run_at, attempt, is_left)"
+        " SELECT substr(i.repository, 1, instr(i.repository, '/') - 1),"
+        "        substr(i.repository, instr(i.repository, '/') + 1), i.tag, i.digest, ?2,"
+        "        0, 0"
+        " FROM staged_image i JOIN staged s ON i.staged = s.id"
+        " WHERE s.id = ?1 AND s.run_id != '' AND s.run_id IS NOT ?3"
+        " AND substr(i.tag, 1, length(s.run_id) + 1) = s.run_id || '_'"
+        " ON CONFLICT (registry, name, tag, digest) DO NOTHING",
+        SQL_ARGS(sql_int(id), sql_int(c->now), sql_text(c->e->run_id)), err);
+}
+
 static int put_row(struct sql *db, const struct put *c, int64_t *id, struct err *err)
 {
     const struct event *e = c->e;
+    if (*id && put_replaces(db, c, *id, err))
+        return err_wrap(err, "let go of what an older run staged");
     if (*id &&
         (sql_run(db, "DELETE FROM staged_image WHERE staged = ?1", SQL_ARGS(sql_int(*id)), err) ||
          sql_run(db, "DELETE FROM staged WHERE id = ?1", SQL_ARGS(sql_int(*id)), err)))

@@ -173,6 +173,37 @@ def test_through_the_intermediate_registry(new_slipway, registry, twin, reposito
     wait_until(lambda: len(project.tasks()) == 2 and project.task(5)["state"] == "done", 30,
                "the promotion")
     assert registry.digest(repository, "latest") == digest == registry.digest(repository, "edge")
+    wait_until(lambda: not twin.tags(inner), what="the run's tags are gone")
+    # What is live already is not asked of the intermediate registry again.
+    assert twin.call("DELETE", f"/v2/{inner}/manifests/{digest}").status == 202
+    registry.push(repository, "latest", "a stranger")
+    assert project.slipway.cli("queue", "retry", str(project.task(5)["id"])).returncode == 0
+    wait_until(lambda: registry.digest(repository, "latest") == digest, what="it is live again")
+
+
+def test_what_a_run_left_in_the_intermediate_registry_goes(new_slipway, registry, twin,
+                                                           repository):
+    """With a newer patchset's run, and with the change; another change's stays."""
+    project = building(new_slipway, registry, twin, intermediate=f"{twin.host}/gate")
+    write_image(project.git, "app", "one")
+    write_list(project.git, image(registry, repository), container_command=tool(),
+               promote_container_image_method="intermediate-registry")
+    inner = f"gate/{registry.host.replace(':', '_')}/{repository}"
+    seen = []
+    for change, patchset in ((5, 1), (6, 1), (5, 2)):
+        write_image(project.git, "app", f"{change} {patchset}")
+        commit = project.git.commit()
+        project.send("change.gated", change=str(change), branch="main", commit=commit,
+                     patchset=str(patchset))
+        wait_until(lambda: len(project.tasks()) == len(seen) + 1 and
+                   project.tasks()[0]["state"] == "done", 60, "the gate's upload")
+        seen.append(set(twin.tags(inner)))
+    wait_until(lambda: len(twin.tags(inner)) == 2, what="the first run's tag is gone")
+    assert not set(twin.tags(inner)) & seen[0]
+    project.send("change.closed", change="5")
+    wait_until(lambda: set(twin.tags(inner)) == seen[1] - seen[0], what="only change 6 is left")
+    wait_until(lambda: project.tasks()[0]["state"] == "done", what="the clean-up ends")
+    assert "1 staged tag removed" in project.tasks()[0]["reason"], project.tasks()[0]
 
 
 def test_nothing_in_the_intermediate_registry_waits(new_slipway, registry, twin, repository):

@@ -12,11 +12,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400, WALK_FDS = 16 };
+enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400 };
 
 #define DEFAULT_DIR "/var/lib/slipway/builds"
 
@@ -142,16 +141,6 @@ static int make_place(const struct building *b, struct err *err)
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
-/* What git knows of a mode. Images get these, so they must not depend on our umask, nor on what the
- * folders of a build hand down. */
-static int set_usual_mode(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)ftw;
-    mode_t usual = kind == FTW_D || (st->st_mode & S_IXUSR) ? 0755 : 0644;
-    bool has_mode = kind == FTW_D || (kind == FTW_F && S_ISREG(st->st_mode));
-    return has_mode && (st->st_mode & 07777) != usual ? chmod(path, usual) : 0;
-}
-
 /* Checks out beside the place and renames: what is at the place is whole. */
 static int check_out(const struct building *b, const struct git_remote *r,
                      const struct git_checkout *what, struct err *err)
@@ -160,8 +149,6 @@ static int check_out(const struct building *b, const struct git_remote *r,
     beside.dir = part_of(b, "src.part");
     if (fs_remove_tree(beside.dir, err) < 0 || git_checkout(b->engine->git, r, &beside, err) < 0)
         return -1;
-    if (nftw(beside.dir, set_usual_mode, WALK_FDS, FTW_PHYS) != 0)
-        return err_errno(err, ERR_PERM, errno, "modes in %s", beside.dir);
     return rename(beside.dir, what->dir) < 0
                ? err_errno(err, ERR_PERM, errno, "rename to %s", what->dir)
                : 0;

@@ -4,8 +4,7 @@
 #include "core/base/str.h"
 #include "core/base/strset.h"
 #include "core/domain/imageref.h"
-#include "core/domain/manifest.h"
-#include "core/registry/blob.h"
+#include "core/engine/presence.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -157,11 +156,12 @@ const struct kept_manifest *rolling_bytes(const struct rolling *r, const char *d
     return NULL;
 }
 
-static void keep(struct rolling *r, const struct registry_op *op)
+static void keep(struct rolling *r, const char *digest, const char *media_type, const void *bytes,
+                 size_t len)
 {
-    if (!rolling_bytes(r, op->digest))
+    if (!rolling_bytes(r, digest))
         *list_push(r->arena, &r->kept) = (struct kept_manifest){
-            .digest = op->digest, .media_type = op->media_type, .bytes = op->bytes, .len = op->len};
+            .digest = digest, .media_type = media_type, .bytes = bytes, .len = len};
 }
 
 static enum rollback_state unasked(struct rolling *r, const struct err *err, const char **reason)
@@ -180,135 +180,30 @@ struct finding {
     const char *reason;
 };
 
-/* One image on its way down to its blobs. */
-struct descent {
-    struct rolling *r;
-    const struct spot *spot;
-    struct strset *seen; /* "repository@digest" of blobs and manifests that are there */
-    struct finding *out;
-};
-
-static bool is_manifest_type(const char *type)
-{
-    static const char *const types[] = {MANIFEST_OCI_INDEX, MANIFEST_OCI, MANIFEST_DOCKER_LIST,
-                                        MANIFEST_DOCKER};
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (str_eq(type, types[i]))
-            return true;
-    return false;
-}
-
-static bool is_known(struct descent *d, const char *digest)
-{
-    const char *name = arena_printf(d->r->arena, "%s@%s", d->spot->repository, digest);
-    return strset_add(d->seen, d->r->arena, name) == NULL;
-}
-
-static bool is_missing(struct descent *d, const char *what, const char *digest)
-{
-    d->out->state = ROLLBACK_MISSING;
-    d->out->reason =
-        arena_printf(d->r->arena, "the registry does not have its %s %s any more", what, digest);
-    return false;
-}
-
-static bool is_unasked(struct descent *d, const struct err *err)
-{
-    d->out->state = unasked(d->r, err, &d->out->reason);
-    return false;
-}
-
-static bool look_for_blob(struct descent *d, const struct descriptor *blob)
+static void look_for_image(struct rolling *r, struct presence_search *search, const struct spot *s,
+                           struct finding *out)
 {
     struct err err = ERR_INIT;
-    struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    const struct endpoint at = {.registry = d->r->engine->registry,
-                                .host = d->spot->was.registry,
-                                .name = d->spot->was.name,
-                                .access = d->r->access};
-    bool there = false;
-    if (blob->nondistributable || blob->has_urls || is_known(d, blob->digest))
-        return true;
-    if (blob_exists(&at, blob, &a, &there, &err) < 0)
-        return is_unasked(d, &err);
-    return there || is_missing(d, "blob", blob->digest);
-}
-
-static struct registry_op get_op(const struct descent *d, const char *digest)
-{
-    return (struct registry_op){.verb = REGISTRY_GET,
-                                .host = d->spot->was.registry,
-                                .name = d->spot->was.name,
-                                .ref = digest,
-                                .access = d->r->access};
-}
-
-static bool look_below(struct descent *d, const struct registry_op *op, int depth);
-
-/* The manifests that an index lists, all at once. */
-static bool look_for_children(struct descent *d, const struct manifest *m, int depth)
-{
-    struct rolling *r = d->r;
-    struct registry_op *ops = arena_alloc(r->arena, (m->children.n + 1) * sizeof *ops);
-    size_t n = 0;
-    list_each (const struct descriptor, child, &m->children) {
-        if (!is_manifest_type(child->media_type)) {
-            if (!look_for_blob(d, child))
-                return false;
-        } else if (!is_known(d, child->digest)) {
-            ops[n++] = get_op(d, child->digest);
-        }
+    struct presence p;
+    out->state = ROLLBACK_WOULD;
+    if (presence_find(search, s->was.registry, s->was.name, s->was.former_digest, &p, &err) < 0) {
+        out->state = unasked(r, &err, &out->reason);
+        return;
     }
-    (void)registry_all(r->engine->registry, r->arena, ops, n);
-    for (size_t i = 0; i < n; i++) {
-        if (ops[i].failed)
-            return is_unasked(d, &ops[i].err);
-        if (ops[i].absent)
-            return is_missing(d, "manifest", ops[i].ref);
-        if (!look_below(d, &ops[i], depth + 1))
-            return false;
+    if (p.missing) {
+        out->state = ROLLBACK_MISSING;
+        out->reason =
+            arena_printf(r->arena, "the registry does not have its %s any more", p.missing);
     }
-    return true;
-}
-
-static bool look_below(struct descent *d, const struct registry_op *op, int depth)
-{
-    struct err err = ERR_INIT;
-    struct manifest m;
-    if (depth > LIMIT_DEPTH_INDEX) {
-        (void)err_set(&err, ERR_PERM, 0, "%s: indexes in indexes, more than %d", op->ref,
-                      LIMIT_DEPTH_INDEX);
-        return is_unasked(d, &err);
-    }
-    if (manifest_parse(op->bytes, op->len, op->media_type, d->r->arena, &m, &err) < 0)
-        return is_unasked(d, &err);
-    if (m.is_index)
-        return look_for_children(d, &m, depth);
-    if (m.config.digest && !look_for_blob(d, &m.config))
-        return false;
-    list_each (const struct descriptor, layer, &m.layers)
-        if (!look_for_blob(d, layer))
-            return false;
-    return true;
-}
-
-static void look_for_image(struct descent *d)
-{
-    struct registry_op op = get_op(d, d->spot->was.former_digest);
-    (void)registry_all(d->r->engine->registry, d->r->arena, &op, 1);
-    if (op.failed) {
-        (void)is_unasked(d, &op.err);
-    } else if (op.absent) {
-        (void)is_missing(d, "manifest", op.ref);
-    } else {
-        keep(d->r, &op);
-        (void)look_below(d, &op, 0);
-    }
+    if (p.digest)
+        keep(r, p.digest, p.media_type, p.bytes, p.len);
 }
 
 static void look_for_images(struct rolling *r)
 {
-    struct strset seen = {0}, findings = {0};
+    struct strset findings = {0};
+    struct presence_search search = {
+        .registry = r->engine->registry, .access = r->access, .arena = r->arena};
     list_each (struct spot, s, r) {
         if (s->state != ROLLBACK_WOULD)
             continue;
@@ -316,9 +211,7 @@ static void look_for_images(struct rolling *r)
         void **known = strset_at(&findings, r->arena, name);
         if (!*known) {
             struct finding *f = arena_alloc(r->arena, sizeof *f);
-            struct descent d = {.r = r, .spot = s, .seen = &seen, .out = f};
-            f->state = ROLLBACK_WOULD;
-            look_for_image(&d);
+            look_for_image(r, &search, s, f);
             *known = f;
         }
         const struct finding *f = *known;
@@ -349,7 +242,7 @@ static void look_at_tags(struct rolling *r)
         if (!ops[i].absent) {
             s->shows = ops[i].digest;
             s->shows_type = ops[i].media_type;
-            keep(r, &ops[i]);
+            keep(r, ops[i].digest, ops[i].media_type, ops[i].bytes, ops[i].len);
         }
         s->state = rolling_judge(s, r->arena, &s->reason);
     }

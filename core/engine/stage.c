@@ -38,6 +38,7 @@ struct event stage_event(const struct event *of, const struct plan *plan, const 
                       .change = of->change,
                       .patchset = of->patchset,
                       .change_url = of->change_url,
+                      .list_commit = of->list_commit,
                       .staged_commit = of->staged_commit ? of->staged_commit : of->list_commit,
                       .tree = tree,
                       .run_id = run_id,

@@ -47,8 +47,7 @@ static void digest_of(const char *like, const void *bytes, size_t len, char out[
     crypt_hash_digest(hash, out);
 }
 
-/* --- is it there ---------------------------------------------------------------------------------
- */
+/* --- is it there ------------------------------------------------------------------------------ */
 
 static struct exchange exchange_for(const struct endpoint *at, struct registry_host *host,
                                     const char *method, const char *path, size_t max)
@@ -68,37 +67,64 @@ static bool size_fits(const struct http_resp *resp, int64_t size)
     return !length || (str_to_i64(length, &told) && told == size);
 }
 
+/* What an answer to HEAD says. */
+static int sight_of(struct registry *r, struct exchange *x, const struct endpoint *at,
+                    const struct descriptor *blob, struct arena *a, enum blob_sight *out,
+                    struct err *err)
+{
+    const char *what = download_what(a, at->name, blob->digest), *moved = NULL;
+    if (x->failed) {
+        *err = x->err;
+        return err_wrap(err, "%s/%s", at->host, what);
+    }
+    if (redirect_follow(r, a, x, what, &moved, err) < 0)
+        return err_wrap(err, "%s/%s", at->host, what);
+    bool known = x->resp.status == 200 || x->resp.status == 404;
+    if (!known && !moved)
+        return exchange_refused(x, "look for", what, err);
+    *out = !known                                                     ? BLOB_UNSURE
+           : x->resp.status == 200 && size_fits(&x->resp, blob->size) ? BLOB_SEEN
+                                                                      : BLOB_ABSENT;
+    return 0;
+}
+
+int blobs_look(const struct endpoint *at, const struct descriptor *const *blobs, size_t n,
+               struct arena *a, enum blob_sight *out, struct err *err)
+{
+    struct registry_host *host = NULL;
+    struct exchange *x = arena_alloc(a, (n + 1) * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        if (check_digest(blobs[i]->digest, err) < 0)
+            return -1;
+    if (check_endpoint(at, &host, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = arena_printf(a, "blobs/%s", blobs[i]->digest);
+        if (at->layout)
+            out[i] =
+                layout_has(at->layout, blobs[i]->digest, blobs[i]->size) ? BLOB_SEEN : BLOB_ABSENT;
+        else
+            x[i] = exchange_for(at, host, "HEAD", path, LIMIT_ERROR_BODY);
+    }
+    if (at->layout)
+        return 0;
+    exchange_all(at->registry, a, x, n);
+    for (size_t i = 0; i < n; i++)
+        if (sight_of(at->registry, &x[i], at, blobs[i], a, &out[i], err) < 0)
+            return -1;
+    return 0;
+}
+
 int blob_exists(const struct endpoint *at, const struct descriptor *blob, struct arena *a,
                 bool *there, struct err *err)
 {
-    struct registry_host *host;
-    const char *moved;
-    *there = false;
-    if (check_digest(blob->digest, err) < 0 || check_endpoint(at, &host, err) < 0)
-        return -1;
-    if (at->layout) {
-        *there = layout_has(at->layout, blob->digest, blob->size);
-        return 0;
-    }
-    struct exchange x =
-        exchange_for(at, host, "HEAD", arena_printf(a, "blobs/%s", blob->digest), LIMIT_ERROR_BODY);
-    const char *what = download_what(a, at->name, blob->digest);
-    exchange_all(at->registry, a, &x, 1);
-    if (x.failed) {
-        *err = x.err;
-        return err_wrap(err, "%s/%s", at->host, what);
-    }
-    if (redirect_follow(at->registry, a, &x, what, &moved, err) < 0)
-        return err_wrap(err, "%s/%s", at->host, what);
-    *there = x.resp.status == 200 && size_fits(&x.resp, blob->size);
-    /* A storage whose signed address is good for GET alone tells nothing: then it is pushed. */
-    if (x.resp.status == 200 || x.resp.status == 404 || moved)
-        return 0;
-    return exchange_refused(&x, "look for", what, err);
+    enum blob_sight sight = BLOB_ABSENT;
+    int rc = blobs_look(at, &blob, 1, a, &sight, err);
+    *there = rc == 0 && sight == BLOB_SEEN;
+    return rc;
 }
 
-/* --- small ones in memory ------------------------------------------------------------------------
- */
+/* --- small ones in memory --------------------------------------------------------------------- */
 
 int blob_read(const struct endpoint *from, const char *digest, size_t max, struct arena *a,
               const void **bytes, size_t *len, struct err *err)
@@ -182,8 +208,7 @@ int blob_put(const struct endpoint *to, const void *bytes, size_t len, const cha
     return rc < 0 ? err_wrap(err, "%s", where(to, &a)) : 0;
 }
 
-/* --- any size ------------------------------------------------------------------------------------
- */
+/* --- any size --------------------------------------------------------------------------------- */
 
 static int read_on(int fd, char *buf, size_t size, const char *shown, size_t *got, struct err *err)
 {

@@ -33,7 +33,17 @@ struct blob_progress {
     void *user;
 };
 
-/* Is it there (HEAD, size checked; a layout: file of that size)? -1: could not ask. */
+enum blob_sight {
+    BLOB_ABSENT,
+    BLOB_SEEN,
+    BLOB_UNSURE /* the registry named an address for it, which answers GET alone */
+};
+
+/* Are they there (HEAD, size checked; a layout: file of that size)? All are asked at once. out: n
+ * of them. -1: one could not be asked, and nothing is known of any. */
+int blobs_look(const struct endpoint *at, const struct descriptor *const *blobs, size_t n,
+               struct arena *a, enum blob_sight *out, struct err *err);
+/* One of them; what is unsure is not there: pushing it again loses nothing. */
 int blob_exists(const struct endpoint *at, const struct descriptor *blob, struct arena *a,
                 bool *there, struct err *err);
 

@@ -450,6 +450,39 @@ static void test_busy_storage(void **state)
     }
 }
 
+/* A signed address is good for one method: HEAD there is refused, and GET would not be. */
+static void test_storage_for_get_alone(void **state)
+{
+    struct scene *s = *state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    const char *origin = arena_printf(&a, "http://%s", s->b.host);
+    static const int answers[] = {403, 404, 405};
+    static const enum blob_sight sights[] = {BLOB_UNSURE, BLOB_ABSENT, BLOB_UNSURE};
+    struct descriptor blob = {.digest = digest_of(&a, "abc"), .size = 3};
+    const struct descriptor *const asked = &blob;
+    scene_client_close(s);
+    scene_client(s, NULL);
+    s->conf[0].storage = (struct str_list){.at = &origin, .n = 1};
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        enum blob_sight sight;
+        bool there = true;
+        control(&s->a, "rules",
+                arena_printf(&a,
+                             "[{\"path\":\"/blobs/\",\"status\":307,\"times\":2,"
+                             "\"headers\":[[\"Location\",\"%s/v2/signed/blobs/x\"]]}]",
+                             origin));
+        control(
+            &s->b, "rules",
+            arena_printf(&a, "[{\"path\":\"/signed/\",\"status\":%d,\"times\":2}]", answers[i]));
+        struct endpoint from = at(s, &s->a, NAME);
+        assert_int_equal(blobs_look(&from, &asked, 1, &a, &sight, &err), 0);
+        assert_int_equal(sight, sights[i]);
+        assert_int_equal(blob_exists(&from, &blob, &a, &there, &err), 0);
+        assert_false(there);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +500,7 @@ int main(void)
         cmocka_unit_test_setup(test_referrers_denied, scene_fresh),
         cmocka_unit_test(test_hidden_https),
         cmocka_unit_test_setup(test_busy_storage, scene_fresh),
+        cmocka_unit_test_setup(test_storage_for_get_alone, scene_fresh),
     };
     return cmocka_run_group_tests(tests, scene_set_up, scene_tear_down);
 }

@@ -107,6 +107,26 @@ static void test_variables_of_the_repository(void **state)
     scene_free(s);
 }
 
+/* Anything that makes it another image. */
+static void test_what_differs_is_built_apart(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(EVENT_BRANCH);
+    struct image_list *images = &s->file.images;
+    scene_given_row(s, PIPELINE_POST);
+    images->n = 0;
+    for (int i = 0; i < 5; i++)
+        (void)scene_image(s, images, "app",
+                          arena_printf(&s->arena, "registry.example.org/team/app%d", i), NULL);
+    *list_push(&s->arena, &images->at[1].arch) = "linux/arm64";
+    *list_push(&s->arena, &images->at[2].labels) = "colour=red";
+    *list_push(&s->arena, &images->at[3].siblings) = "example.org/lib";
+    (void)scene_job(s, PIPELINE_POST, JOB_BUILD);
+    scene_make(s);
+    assert_int_equal(s->plan.builds.n, 4); /* the last one is as the first one */
+    scene_free(s);
+}
+
 /* The gate knew the patchset's commit, the merge knows its own. */
 static void test_lists_with_a_commit(void **state)
 {
@@ -130,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_text_gives_several_tags),
         cmocka_unit_test(test_variables_of_the_repository),
+        cmocka_unit_test(test_what_differs_is_built_apart),
         cmocka_unit_test(test_lists_with_a_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,7 +97,8 @@ tsan_units := t_http t_http_stream t_http_land t_http_reach t_store t_store_open
 	t_store_journal t_store_staged t_store_group t_store_faults t_receive t_registry \
 	t_registry_fake t_wake t_locks t_base_log t_git t_proc t_fs t_crypt t_crypt_key \
 	t_pattern t_flow t_blob t_layout t_copy t_copy_order t_copy_companions t_referrers \
-	t_registry_auth t_registry_pace
+	t_registry_auth t_registry_pace t_report t_store_report t_store_lanes t_store_rollback \
+	t_zuul t_credentials t_quirks t_git_checkout
 tsan_box := tests/box/test_serve.py tests/box/test_promote.py
 
 # Quiet by default: `  CC core/x.o`. V=1 shows the commands.

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SYSTEMD_FD 3
+
 /* Each conversation is a process, so that the one that listens can answer others meanwhile. */
 struct serving {
     struct listener listener;
@@ -67,6 +69,15 @@ static bool may_ask(int fd)
            (uid == 0 || uid == geteuid() || talk_peer_in_group(fd, getegid()));
 }
 
+static void refuse_stranger(int fd)
+{
+    struct err why = ERR_INIT;
+    log_warn("refused: the peer is not of the builder's group", NULL);
+    (void)err_set(&why, ERR_CONFIG, EACCES,
+                  "the builder serves root and members of its own group only");
+    (void)build_refuse(fd, &why);
+}
+
 static void answer_one(struct serving *s)
 {
     struct err why = ERR_INIT;
@@ -74,10 +85,7 @@ static void answer_one(struct serving *s)
     if (fd < 0)
         return;
     if (!may_ask(fd)) {
-        log_warn("refused: the peer is not of the builder's group", NULL);
-        (void)err_set(&why, ERR_CONFIG, EACCES,
-                      "the builder serves root and members of its own group only");
-        (void)build_refuse(fd, &why);
+        refuse_stranger(fd);
     } else if (s->is_busy || s->is_stopping) {
         (void)err_set(&why, ERR_TEMP, EBUSY, "the builder is at work for somebody else");
         (void)build_refuse(fd, &why);
@@ -156,6 +164,31 @@ static int listen_and_serve(const char *path, const char *scratch)
     return code;
 }
 
+/* What systemd has accepted for us, of a socket with Accept=yes; -1: nothing. */
+static int accepted_fd(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    uint64_t number;
+    int listening = 1;
+    socklen_t len = sizeof listening;
+    if (!pid || !str_eq(fds, "1") || !str_to_u64(pid, &number) || number != (uint64_t)getpid() ||
+        getsockopt(SYSTEMD_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || listening)
+        return -1;
+    return SYSTEMD_FD;
+}
+
+static int converse_on(int fd, const char *scratch)
+{
+    struct err err = ERR_INIT;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (!may_ask(fd)) {
+        refuse_stranger(fd);
+        return EXIT_DENIED;
+    }
+    return build_answer(fd, fd, scratch, &err) < 0 ? command_failed(&err) : EXIT_DONE;
+}
+
 static int converse(const char *scratch)
 {
     struct err err = ERR_INIT;
@@ -182,6 +215,9 @@ static int run(int argc, char **argv)
     log_set_role("builder");
     harden_no_core_dumps();
     harden_file_limits();
+    int accepted = listen ? -1 : accepted_fd();
+    if (accepted >= 0)
+        return converse_on(accepted, scratch);
     return listen || getenv("LISTEN_FDS") ? listen_and_serve(listen, scratch) : converse(scratch);
 }
 
@@ -198,8 +234,9 @@ const struct command command_builder = {
         "secrets. The conversation is over standard input and output; with --listen, or a\n"
         "socket from systemd, over a unix socket, for root and the members of the group that\n"
         "the builder runs with: one build at a time, and others are told at once that it is\n"
-        "busy. When the one who asked goes away, the build is stopped. However a build ends,\n"
-        "none of its processes and nothing in the scratch folder is left.\n"
+        "busy. From a socket with Accept=yes it takes the one conversation that systemd has\n"
+        "started it for. When the one who asked goes away, the build is stopped. However a\n"
+        "build ends, none of its processes and nothing in the scratch folder is left.\n"
         "\n"
         "Flags:\n"
         "      --listen PATH   make and listen on this unix socket (mode 0660)\n"

@@ -54,13 +54,12 @@ struct build_envs {
 struct build_spec {
     enum build_tool tool;
     enum build_format format;
-    const char *source;   /* absolute: the checkout. Only ever read, but for .zuul-siblings, which
-                             is taken away again */
-    const char *out;      /* absolute, exists, empty but for what a former run of the same spec
-                             left: the layouts, each there whole or not at all */
-    const char *siblings; /* absolute: <siblings>/<canonical name>; NULL: there are none */
-    const char *pull;     /* text of an auth.json with pull-only credentials; NULL: anonymous. A
-                             secret: never in argv, environment or log */
+    const char *source;       /* absolute: the checkout. Only ever read */
+    const char *out;          /* absolute, exists, empty but for what a former run of the same spec
+                                 left: the layouts, each there whole or not at all */
+    const char *siblings;     /* absolute: <siblings>/<canonical name>; NULL: there are none */
+    const char *pull;         /* text of an auth.json with pull-only credentials; NULL: anonymous. A
+                                 secret: never in argv, environment or log */
     struct str_list insecure; /* hosts that are spoken to by plain http */
     const char *isolation;    /* "chroot", "rootless", "oci"; NULL: chroot, within process and mount
                                  namespaces of its own where the kernel grants them */

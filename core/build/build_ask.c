@@ -25,6 +25,7 @@ struct asking {
     int64_t deadline;
     int64_t log_left; /* bytes: a builder that says more is not listened to */
     bool is_done;
+    bool is_heard; /* the builder said something */
     struct wire_line result;
 };
 
@@ -57,6 +58,11 @@ static int open_conversation(struct asking *q, struct arena *a, struct err *err)
             return 0;
         if (err->code == EAGAIN)
             return err_set(err, ERR_TEMP, EBUSY, "the builder is busy: too many wait for it");
+        if (err->code == ENOENT || err->code == ECONNREFUSED)
+            return err_set(err, ERR_TEMP, EBUSY,
+                           "waiting for a builder: nobody listens on %s; start "
+                           "slipway-builder.socket, or `slipway builder --listen`",
+                           peer->socket);
         return err_wrap(err, "the builder's socket");
     }
     const char *argv[] = {"slipway", "builder", peer->scratch ? "--scratch" : NULL, peer->scratch,
@@ -110,6 +116,7 @@ static int take(struct asking *q, struct arena *a, struct err *err)
         return 1;
     if (n <= 0)
         return 0;
+    q->is_heard = true;
     size_t before = q->in.len;
     if (strbuf_add(&q->in, chunk, (size_t)n) < 0)
         return err_set(err, ERR_TEMP, EPROTO, "the builder sends a line without end");
@@ -132,6 +139,11 @@ static int listen_to(struct asking *q, struct arena *a, struct err *err)
         int rc = take(q, a, err);
         if (rc < 0)
             return -1;
+        /* So does systemd with who comes while all builders that it may start are at work. */
+        if (rc == 0 && !q->is_heard && !q->child)
+            return err_set(err, ERR_TEMP, EBUSY,
+                           "the builder hung up before it said anything: it is busy, or cannot "
+                           "start (journalctl -u 'slipway-builder@*' says which)");
         if (rc == 0 && !q->is_done)
             return err_set(err, ERR_TEMP, ECONNRESET, "the builder went away without a result");
     }

@@ -17,8 +17,8 @@ struct build_peer {
     const atomic_bool *stop; /* NULL, or becomes true: the build is cancelled, ERR_TEMP ECANCELED */
 };
 
-/* log: as build_watch.log, from the calling thread. EBUSY with ERR_TEMP: it builds something else
- * just now. The result's paths are checked to be where the spec says. */
+/* log: as build_watch.log, from the calling thread. EBUSY with ERR_TEMP: there is no builder just
+ * now, or it builds something else. The result's paths are checked to be where the spec says. */
 int build_ask(const struct build_peer *peer, const struct build_spec *spec,
               const struct build_watch *watch, struct arena *a, struct build_layouts *out,
               struct err *err);

@@ -65,6 +65,21 @@ static int write_index(const char *part, const char *digest, const struct strbuf
     return put_file(arena_printf(a, "%s/index.json", part), js_dump(index, a), err);
 }
 
+/* The umask is not asked; a group that the parent hands down stays handed down. */
+static int open_folder(const char *path, struct err *err)
+{
+    struct stat st;
+    if ((mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST) || stat(path, &st) < 0 ||
+        chmod(path, FOLDER_MODE | (st.st_mode & S_ISGID)) < 0)
+        return err_errno(err, ERR_PERM, errno, "%s", path);
+    return 0;
+}
+
+int build_layout_begin(const char *raw, const char *part, struct err *err)
+{
+    return open_folder(part, err) < 0 ? -1 : open_folder(raw, err);
+}
+
 int build_layout_make(const char *raw, const char *part, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
@@ -72,7 +87,8 @@ int build_layout_make(const char *raw, const char *part, struct err *err)
     const char *blobs = arena_printf(&a, "%s/blobs/sha256", part);
     const char *from = arena_printf(&a, "%s/manifest.json", raw);
     char digest[CRYPT_DIGEST_TEXT];
-    if (fs_mkdirs(blobs, FOLDER_MODE, err) < 0 || fs_read_file(from, &manifest, err) < 0)
+    if (open_folder(arena_printf(&a, "%s/blobs", part), err) < 0 || open_folder(blobs, err) < 0 ||
+        fs_read_file(from, &manifest, err) < 0)
         return -1;
     crypt_digest(manifest.buf, manifest.len, digest);
     if (move_blobs(raw, blobs, &a, err) < 0 ||
@@ -156,11 +172,8 @@ int build_layout_finish(const char *part, const char *path, struct err *err)
     if (build_layout_check(part, err) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        const char *folder = arena_printf(&a, "%s%s", part, folders[i]);
-        struct stat st;
-        /* The umask is not asked; a group that the parent hands down stays handed down. */
-        if (stat(folder, &st) < 0 || chmod(folder, FOLDER_MODE | (st.st_mode & S_ISGID)) < 0)
-            return err_errno(err, ERR_PERM, errno, "%s", folder);
+        if (open_folder(arena_printf(&a, "%s%s", part, folders[i]), err) < 0)
+            return -1;
     }
     int fd CLEANUP(cleanup_fd) = open(part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || syncfs(fd) < 0)

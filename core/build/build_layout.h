@@ -8,6 +8,10 @@
 #include "core/base/err.h"
 #include "core/base/mem.h"
 
+/* Makes both folders, `raw` within `part`, for one to write to. They have the group's rights from
+ * the start, so that who shares it can remove what is left of a build that was killed. */
+int build_layout_begin(const char *raw, const char *part, struct err *err);
+
 /* `raw` (containers' "dir" form: manifest.json, and blobs named by their hex digest; within `part`)
  * becomes an OCI layout in `part`. ERR_PERM when it is not of that form. */
 int build_layout_make(const char *raw, const char *part, struct err *err);

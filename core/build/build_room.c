@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define PREFIX "slipway-build-"
+#define WITHIN "r-" /* a room of a room; podman takes no long paths */
 #define REMOVE_MS 600000
 
 static const char *scratch_or_default(const char *scratch)
@@ -81,7 +82,9 @@ static void sweep(const char *scratch, struct arena *a)
 static int make_room(struct build_room *room, const char *scratch, struct arena *a)
 {
     struct stat held, named;
-    char *path = arena_printf(a, "%s/" PREFIX "XXXXXX", scratch);
+    const char *base = strrchr(scratch, '/');
+    bool is_within = base && str_starts(base + 1, PREFIX);
+    char *path = arena_printf(a, "%s/%sXXXXXX", scratch, is_within ? WITHIN : PREFIX);
     if (!mkdtemp(path))
         return -1;
     room->fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -168,6 +168,12 @@ static int run_tool(struct job *j, const struct turn *t, const char *what, struc
     return r.status ? tool_failed(j, t, what, r.status, err) : 0;
 }
 
+/* As people know it. */
+static const char *called(const struct build_image *image)
+{
+    return str_empty(image->label) ? image->name : image->label;
+}
+
 static void warn_of_healthcheck(struct job *j, const struct turn *t)
 {
     struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(LIMIT_CONTAINERFILE);
@@ -176,21 +182,22 @@ static void warn_of_healthcheck(struct job *j, const struct turn *t)
         say(j,
             "warning: image %s: the OCI format knows no HEALTHCHECK, it is dropped; format: docker "
             "keeps it",
-            t->image->name);
+            called(t->image));
 }
 
 static int build_it(struct job *j, const struct turn *t, const char *part, struct err *err)
 {
-    struct str_list argv = build_argv(j->spec, &j->scene.place, t->image, t->platform,
-                                      t->source.context, t->source.filename, part, j->a);
-    if (build_siblings_put(j->spec, t->image, t->source.context, j->disk_max, err) < 0)
+    bool joined = t->image->siblings.n > 0;
+    const char *sent =
+        joined ? arena_printf(j->a, "%s/sent", j->scene.room.path) : t->source.context;
+    struct str_list argv = build_argv(j->spec, &j->scene.place, t->image, t->platform, sent,
+                                      t->source.filename, part, j->a);
+    if (joined &&
+        build_siblings_join(j->spec, t->image, t->source.context, sent, j->disk_max, err) < 0)
         return -1;
     int rc = run_tool(j, t, "the build", argv, NULL, err);
-    struct err taking = ERR_INIT;
-    if (build_siblings_take(t->image, t->source.context, &taking) < 0 && !rc) {
-        *err = taking;
-        rc = -1;
-    }
+    if (joined && fs_remove_tree(sent, rc ? NULL : err) < 0)
+        return -1;
     return rc;
 }
 
@@ -199,7 +206,7 @@ static int export_it(struct job *j, const struct turn *t, const char *part, stru
     const char *raw = arena_printf(j->a, "%s/raw", part);
     struct str_list argv =
         build_export_argv(j->spec, &j->scene.place, t->image, t->platform, raw, j->a);
-    if (argv.n && (fs_mkdirs(part, 0755, err) < 0 ||
+    if (argv.n && (build_layout_begin(raw, part, err) < 0 ||
                    run_tool(j, t, "writing the image", argv, NULL, err) < 0 ||
                    build_layout_make(raw, part, err) < 0))
         return -1;
@@ -213,7 +220,7 @@ static int make_layout(struct job *j, struct turn *t, struct err *err)
     if (build_source_find(j->spec, t->image, j->a, &t->source, err) < 0 ||
         fs_remove_tree(part, err) < 0)
         return -1;
-    say(j, "image %s%s%s: %s build, %s", t->image->name, t->platform ? " for " : "",
+    say(j, "image %s%s%s: %s build, %s", called(t->image), t->platform ? " for " : "",
         t->platform ? t->platform : "", build_tool_name(j->spec->tool), t->image->context);
     warn_of_healthcheck(j, t);
     int rc = build_it(j, t, part, err);
@@ -291,16 +298,14 @@ static int take_turn(struct job *j, struct turn *t, struct err *err)
         return -1;
     if (!is_kept(j, t))
         return make_layout(j, t, err);
-    say(j, "image %s: already built by a former run", t->image->name);
+    say(j, "image %s: already built by a former run", called(t->image));
     return is_wanted_later(j, t) ? import_it(j, t, err) : 0;
 }
 
 static int wrap_image(const struct turn *t, struct err *err)
 {
-    const struct build_image *image = t->image;
-    return err_wrap(err, "image %s%s%s%s", image->label ? image->label : image->name,
-                    t->platform ? " (" : "", t->platform ? t->platform : "",
-                    t->platform ? ")" : "");
+    return err_wrap(err, "image %s%s%s%s", called(t->image), t->platform ? " (" : "",
+                    t->platform ? t->platform : "", t->platform ? ")" : "");
 }
 
 /* A mistake in the last image is told before the first one is built. */

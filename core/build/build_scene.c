@@ -76,9 +76,12 @@ static int put_home(struct build_scene *s, struct err *err)
                                        "[storage]\ndriver = \"vfs\"\nrunroot = \"%s/none/run\"\n"
                                        "graphroot = \"%s/none/store\"\n",
                                        s->place.home, s->place.home);
+    /* podman's usual locks are one shared memory for all of a machine's root users, and our user is
+     * root within its namespace. */
     if (put_file(s, "policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}\n",
                  &s->place.policy, err) < 0 ||
-        put_file(s, BUILD_CONTAINERS_CONF, "[engine]\nevents_logger = \"none\"\n", NULL, err) < 0 ||
+        put_file(s, BUILD_CONTAINERS_CONF,
+                 "[engine]\nevents_logger = \"none\"\nlock_type = \"file\"\n", NULL, err) < 0 ||
         put_file(s, BUILD_STORAGE_CONF, storage, NULL, err) < 0 ||
         put_file(s, "registries.conf", "", &s->place.registries_conf, err) < 0)
         return -1;
@@ -104,44 +107,86 @@ static struct str_list copy_list(const char *const *words, struct arena *a)
     return list;
 }
 
-/* The namespaces, and the store that copies least, as far as the kernel grants them. */
-static void choose(struct build_scene *s)
+/* Within the namespaces. */
+static bool runs_apart(const struct build_scene *s, const char *const *words, size_t n)
 {
-    s->place.driver = "vfs";
-    if (s->spec->tool == BUILD_DOCKER)
-        return;
-    struct str_list wrap = copy_list(geteuid() ? as_user : as_root, s->a);
-    struct str_list probe = copy_list(geteuid() ? as_user : as_root, s->a);
-    *list_push(s->a, &probe) = "true";
-    if (!runs(s, probe))
-        return;
-    s->place.wrap = wrap;
-    /* Without them a killed builder would leave the mounts that overlay makes. */
-    const char *const info[] = {
+    struct str_list argv = copy_list(geteuid() ? as_user : as_root, s->a);
+    for (size_t i = 0; i < n; i++)
+        *list_push(s->a, &argv) = words[i];
+    return runs(s, argv);
+}
+
+/* Can a store of that kind be where ours is? The tools take the kernel's word for it, which has not
+ * seen the file system; on another overlay their first mount fails. */
+static bool can_overlay(const struct build_scene *s)
+{
+    const char *const mount[] = {
+        "sh",
+        "-c",
+        "mkdir -p \"$1\" && cd \"$1\" && mkdir lower upper work all && "
+        "mount -t overlay -o \"lowerdir=lower,upperdir=upper,workdir=work$2\" overlay all",
+        "sh",
+        arena_printf(s->a, "%s/probe/mount", s->room.path),
+        geteuid() ? ",userxattr" : "",
+    };
+    /* Whatever opens a store; `info` would ask dpkg for the versions of everything. */
+    const char *const look[] = {
         build_tool_name(s->spec->tool),
         "--storage-driver=overlay",
         arena_printf(s->a, "--root=%s/probe/store", s->room.path),
         arena_printf(s->a, "--runroot=%s/p", s->run),
-        "info",
+        "images",
+        "-q",
     };
-    probe.n--;
-    for (size_t i = 0; i < ARRAY_LEN(info); i++)
-        *list_push(s->a, &probe) = info[i];
-    if (runs(s, probe))
+    return runs_apart(s, mount, ARRAY_LEN(mount)) && runs_apart(s, look, ARRAY_LEN(look));
+}
+
+/* The namespaces, and the store that copies least, as far as the kernel grants them. */
+static void choose(struct build_scene *s)
+{
+    static const char *const nothing[] = {"true"};
+    s->place.driver = "vfs";
+    if (s->spec->tool == BUILD_DOCKER || !runs_apart(s, nothing, 1))
+        return;
+    s->place.wrap = copy_list(geteuid() ? as_user : as_root, s->a);
+    /* Without them a killed builder would leave the mounts that overlay makes. */
+    if (can_overlay(s))
         s->place.driver = "overlay";
 }
 
 /* podman takes no longer path than this for its run folder. */
 #define RUN_LONGEST 50
 
+#define APART_DIR "/tmp"
+#define APART_NAME "slipway-run-"
+#define OWNER "room" /* a link in it, to the room that it belongs to */
+
+/* What killed builds left: their rooms have been removed by now. */
+static void sweep_apart(struct build_scene *s)
+{
+    struct str_list names = {0};
+    if (fs_list(APART_DIR, NULL, s->a, &names, NULL) < 0)
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        const char *path = arena_printf(s->a, APART_DIR "/%s", names.at[i]);
+        const char *owner = arena_printf(s->a, "%s/" OWNER, path);
+        struct stat st;
+        if (str_starts(names.at[i], APART_NAME) && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+            st.st_uid == geteuid() && lstat(owner, &st) == 0 && stat(owner, &st) < 0 &&
+            errno == ENOENT)
+            (void)fs_remove_tree(path, NULL);
+    }
+}
+
 static int choose_run(struct build_scene *s, struct err *err)
 {
-    char apart[] = "/tmp/slipway-run-XXXXXX";
+    char apart[] = APART_DIR "/" APART_NAME "XXXXXX";
     s->run = arena_printf(s->a, "%s/run", s->room.path);
     if (s->spec->tool != BUILD_PODMAN || strlen(s->run) + strlen("/999") <= RUN_LONGEST)
         return 0;
-    if (!mkdtemp(apart))
-        return err_errno(err, ERR_CONFIG, errno, "a folder below /tmp");
+    sweep_apart(s);
+    if (!mkdtemp(apart) || symlink(s->room.path, arena_printf(s->a, "%s/" OWNER, apart)) < 0)
+        return err_errno(err, ERR_CONFIG, errno, "a folder below " APART_DIR);
     s->run = s->run_apart = arena_strdup(s->a, apart);
     return 0;
 }

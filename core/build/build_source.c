@@ -143,10 +143,18 @@ static int copy_bytes(struct copying *c, int from, int to, struct err *err)
             return err_errno(err, ERR_PERM, errno, "read");
         c->left -= got;
         if (c->left < 0)
-            return err_set(err, ERR_PERM, EFBIG, "the siblings are larger than a build may be");
+            return err_set(err, ERR_PERM, EFBIG,
+                           "context and siblings are larger than a build may be");
         if (fs_write_all(to, chunk, (size_t)got, err) < 0)
             return -1;
     }
+}
+
+/* Both get into the image. */
+static int keep_looks(int fd, const struct stat *st)
+{
+    const struct timespec times[] = {st->st_atim, st->st_mtim};
+    return fchmod(fd, st->st_mode & 0777) < 0 ? -1 : futimens(fd, times);
 }
 
 static int copy_file(struct copying *c, int from, int to, const char *name, struct err *err)
@@ -160,9 +168,7 @@ static int copy_file(struct copying *c, int from, int to, const char *name, stru
         return err_errno(err, ERR_PERM, errno, "%s", name);
     if (copy_bytes(c, in, out, err) < 0)
         return err_wrap(err, "%s", name);
-    if (fchmod(out, st.st_mode & 0777) < 0)
-        return err_errno(err, ERR_PERM, errno, "%s", name);
-    return 0;
+    return keep_looks(out, &st) < 0 ? err_errno(err, ERR_PERM, errno, "%s", name) : 0;
 }
 
 static int copy_link(int from, int to, const char *name, struct err *err)
@@ -179,9 +185,10 @@ static int copy_link(int from, int to, const char *name, struct err *err)
 
 static int copy_subfolder(struct copying *c, int from, int to, const char *name, struct err *err)
 {
+    struct stat st;
     int in CLEANUP(cleanup_fd) =
         openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (in < 0 || mkdirat(to, name, 0755) < 0)
+    if (in < 0 || fstat(in, &st) < 0 || mkdirat(to, name, 0755) < 0)
         return err_errno(err, ERR_PERM, errno, "%s", name);
     int out CLEANUP(cleanup_fd) = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (out < 0)
@@ -191,7 +198,7 @@ static int copy_subfolder(struct copying *c, int from, int to, const char *name,
     if (copy_folder(c, in, out, err) < 0)
         return err_wrap(err, "%s", name);
     c->depth--;
-    return 0;
+    return keep_looks(out, &st) < 0 ? err_errno(err, ERR_PERM, errno, "%s", name) : 0;
 }
 
 static int copy_entry(struct copying *c, int from, int to, const char *name, struct err *err)
@@ -266,43 +273,35 @@ static int put_sibling(const char *siblings, const char *name, int top, struct c
     return copy_folder(c, from, to, err);
 }
 
-static int put_all(const struct build_spec *spec, const struct build_image *image, int context,
-                   int64_t max, struct err *err)
+/* The copy of the context, with an empty folder for the siblings in it; returns the latter. */
+static int copy_context(struct copying *c, const char *context, const char *to, struct err *err)
+{
+    int from CLEANUP(cleanup_fd) = open(context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (from < 0 || mkdir(to, 0755) < 0)
+        return err_errno(err, ERR_PERM, errno, "%s", from < 0 ? context : to);
+    int copy CLEANUP(cleanup_fd) = open(to, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (copy < 0)
+        return err_errno(err, ERR_PERM, errno, "%s", to);
+    if (faccessat(from, BUILD_SIBLINGS, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return err_set(err, ERR_PERM, EEXIST,
+                       "siblings: %s/" BUILD_SIBLINGS " is there already: remove it", context);
+    if (copy_folder(c, from, copy, err) < 0)
+        return err_wrap(err, "context");
+    if (mkdirat(copy, BUILD_SIBLINGS, 0755) < 0)
+        return err_errno(err, ERR_PERM, errno, "%s/" BUILD_SIBLINGS, to);
+    int top = openat(copy, BUILD_SIBLINGS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return top < 0 ? err_errno(err, ERR_PERM, errno, "%s/" BUILD_SIBLINGS, to) : top;
+}
+
+int build_siblings_join(const struct build_spec *spec, const struct build_image *image,
+                        const char *context, const char *to, int64_t max, struct err *err)
 {
     struct copying c = {.left = max};
-    int top CLEANUP(cleanup_fd) =
-        openat(context, BUILD_SIBLINGS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int top CLEANUP(cleanup_fd) = copy_context(&c, context, to, err);
     if (top < 0)
-        return err_errno(err, ERR_PERM, errno, BUILD_SIBLINGS);
+        return -1;
     for (size_t i = 0; i < image->siblings.n; i++)
         if (put_sibling(spec->siblings, image->siblings.at[i], top, &c, err) < 0)
             return err_wrap(err, "sibling %s", image->siblings.at[i]);
     return 0;
-}
-
-int build_siblings_put(const struct build_spec *spec, const struct build_image *image,
-                       const char *context, int64_t max, struct err *err)
-{
-    if (!image->siblings.n)
-        return 0;
-    int dir CLEANUP(cleanup_fd) = open(context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return err_errno(err, ERR_PERM, errno, "%s", context);
-    if (mkdirat(dir, BUILD_SIBLINGS, 0755) < 0)
-        return errno == EEXIST
-                   ? err_set(err, ERR_PERM, EEXIST,
-                             "siblings: %s/" BUILD_SIBLINGS " is there already: remove it", context)
-                   : err_errno(err, ERR_PERM, errno, "siblings: " BUILD_SIBLINGS);
-    if (put_all(spec, image, dir, max, err) == 0)
-        return 0;
-    (void)build_siblings_take(image, context, NULL);
-    return -1;
-}
-
-int build_siblings_take(const struct build_image *image, const char *context, struct err *err)
-{
-    if (!image->siblings.n)
-        return 0;
-    struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    return fs_remove_tree(arena_printf(&a, "%s/" BUILD_SIBLINGS, context), err);
 }

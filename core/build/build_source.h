@@ -1,7 +1,7 @@
 /*
  * build_source.h - an image's context and container file as they really are in the source: symbolic
- * links may lead around within it and nowhere else. And the siblings, copied beside them for the
- * time of a build.
+ * links may lead around within it and nowhere else. And a copy of the context with the siblings in
+ * it, since the source is only ever read.
  */
 #ifndef SLIPWAY_BUILD_SOURCE_H
 #define SLIPWAY_BUILD_SOURCE_H
@@ -21,13 +21,11 @@ struct build_source {
 int build_source_find(const struct build_spec *spec, const struct build_image *image,
                       struct arena *a, struct build_source *out, struct err *err);
 
-/* Copies the image's siblings to <context>/.zuul-siblings/<canonical name>, links as they are;
- * nothing when there are none. At most max bytes together. ERR_PERM when that folder is there
- * already or a project is not; then nothing of ours is left. */
-int build_siblings_put(const struct build_spec *spec, const struct build_image *image,
-                       const char *context, int64_t max, struct err *err);
-
-/* Takes them away; nothing when the image has none. */
-int build_siblings_take(const struct build_image *image, const char *context, struct err *err);
+/* Copies the folder that is sent to `to`, which is not there yet, and the image's siblings to
+ * <to>/.zuul-siblings/<canonical name>: modes, times and links as they are, at most max bytes
+ * together. ERR_PERM when the context has a folder of that name itself, or a project is not there;
+ * what was copied by then is the caller's to remove. */
+int build_siblings_join(const struct build_spec *spec, const struct build_image *image,
+                        const char *context, const char *to, int64_t max, struct err *err);
 
 #endif

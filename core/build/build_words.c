@@ -26,6 +26,9 @@ struct meaning {
 #define FOREIGN                                                                                    \
     "the step ran a program for another processor than this machine's: name the platforms under "  \
     "arch, and look at the FROM lines"
+#define BUILDX                                                                                     \
+    "docker lacks its plugin buildx on the builder's machine (docker's own package: "              \
+    "docker-buildx-plugin)"
 #define UNREACHED "the base image's registry could not be asked"
 #define FORBIDDEN                                                                                  \
     "the base image is not for the builder to read: the operator's build_pull names the "          \
@@ -41,7 +44,19 @@ static const struct meaning meanings[] = {
     {{"user: unknown userid"},
      ERR_CONFIG,
      "the builder's user has no line in /etc/passwd, which the tool needs"},
+    {{"unknown command: docker buildx"}, ERR_CONFIG, BUILDX},
+    {{"buildx", "is not a docker command"}, ERR_CONFIG, BUILDX},
+    {{"exporter is not supported for the docker driver"},
+     ERR_CONFIG,
+     "docker writes layouts only with a buildx builder of the driver docker-container, or with the "
+     "containerd image store: `docker buildx create --use` as the builder's user"},
+    {{"onnect to the Docker daemon"},
+     ERR_CONFIG,
+     "docker's daemon does not run on the builder's machine, or not for the builder's user"},
     {{"exec format error"}, ERR_CONFIG, EMULATE},
+    {{"sealing memfd copy", "busy"},
+     ERR_TEMP,
+     "buildah could not start a copy of itself, as happens on a machine with much to do"},
     {{"no space left on device"}, ERR_TEMP, "the builder's disk is full"},
     {{"is blocked in"},
      ERR_PERM,

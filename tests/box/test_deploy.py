@@ -12,7 +12,8 @@ from lib.slipway import binary
 from lib.web import ROOT
 
 DEPLOY = os.path.join(ROOT, "deploy")
-UNITS = ["slipway-serve.socket", "slipway-serve.service", "slipway-work.service"]
+UNITS = ["slipway-serve.socket", "slipway-serve.service", "slipway-work.service",
+         "slipway-builder.socket", "slipway-builder@.service"]
 STORE = "/var/lib/slipway"
 
 
@@ -45,7 +46,8 @@ def test_units_verify(tmp_path, name):
 
 
 @pytest.mark.parametrize("name,threshold", [("slipway-serve.service", 5),
-                                            ("slipway-work.service", 15)])
+                                            ("slipway-work.service", 15),
+                                            ("slipway-builder@.service", 65)])
 def test_units_are_hardened(name, threshold):
     status, said = run(tool("systemd-analyze"), "security", "--offline=yes", "--no-pager",
                        f"--threshold={threshold}", os.path.join(DEPLOY, "systemd", name))
@@ -62,6 +64,40 @@ def test_units_share_only_the_store():
         assert STORE in one["Service"]["ReadWritePaths"].split()
         assert one["Service"]["UMask"] == "0007"
     assert serve["Service"]["PrivateNetwork"] == "yes"
+
+
+def test_the_builder_is_apart():
+    """It shares folders of builds with the worker, and nothing else with anybody."""
+    socket = unit("slipway-builder.socket")["Socket"]
+    builder = unit("slipway-builder@.service")["Service"]
+    work = unit("slipway-work.service")["Service"]
+    assert (socket["SocketUser"], socket["SocketMode"]) == (work["User"], "0600")
+    assert socket["Accept"] == "yes" and socket["MaxConnections"] == "1"
+    assert builder["Group"] not in (work["Group"], "slipway") and builder["User"] != work["User"]
+    # The store is not even there; systemd would not bind what is missing.
+    assert builder["TemporaryFileSystem"].split(":")[0] == STORE
+    assert builder["BindPaths"] == STORE + "/builds"
+    assert "LoadCredential" not in builder and "-/etc/slipway" in builder["InaccessiblePaths"]
+    assert builder["PrivateTmp"] == "yes" and "--scratch /var/tmp" in builder["ExecStart"]
+    # Longer than a build that the configuration can ask for, and its grace.
+    assert int(builder["RuntimeMaxSec"]) > 86400 + 120
+    assert builder["MemoryMax"] and int(builder["TasksMax"]) <= 4096
+
+
+# Each implies NoNewPrivileges in a service with a user of its own (systemd 252), and newuidmap,
+# which is set-user-id, gives no subordinate ids then.
+SECCOMP = ["SystemCallFilter", "SystemCallArchitectures", "SystemCallLog", "RestrictNamespaces",
+           "RestrictAddressFamilies", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality",
+           "MemoryDenyWriteExecute", "PrivateDevices", "ProtectClock", "ProtectHostname",
+           "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables"]
+
+
+def test_the_builder_may_have_subordinate_ids():
+    builder = unit("slipway-builder@.service")["Service"]
+    assert builder["NoNewPrivileges"] == "no" and "PrivateUsers" not in builder
+    assert not [key for key in SECCOMP if key in builder]
+    assert set(builder["CapabilityBoundingSet"].split()) == {
+        "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN"}
 
 
 def test_the_socket_is_for_nginx_only():
@@ -100,6 +136,14 @@ def test_users_and_directories(machine):
     for name in ("slipway-serve", "slipway-work"):
         assert int(users[name][3]) == gid and users[name][6].endswith("nologin")
         assert unit(f"{name}.service")["Service"]["User"] == name
+    own = int(groups["slipway-builder"][2])
+    assert int(users["slipway-builder"][3]) == own != gid
+    assert users["slipway-builder"][6].endswith("nologin")
+    # In the store's group is nobody else, in the builder's the worker is.
+    assert groups["slipway"][3] == "" and groups["slipway-builder"][3] == "slipway-work"
+    builds = os.stat(f"{machine}{STORE}/builds")
+    assert (builds.st_mode & 0o7777, builds.st_uid, builds.st_gid) == (
+        0o2750, int(users["slipway-work"][2]), own)
     store = os.stat(f"{machine}{STORE}")
     assert (store.st_mode & 0o7777, store.st_uid, store.st_gid) == (0o2770, 0, gid)
     cache = os.stat(machine / "var" / "cache" / "slipway")
@@ -113,6 +157,7 @@ def test_install_and_uninstall(tmp_path):
     installed = [
         "usr/bin/slipway", "lib/systemd/system/slipway-serve.service",
         "lib/systemd/system/slipway-serve.socket", "lib/systemd/system/slipway-work.service",
+        "lib/systemd/system/slipway-builder.socket", "lib/systemd/system/slipway-builder@.service",
         "usr/lib/sysusers.d/slipway.conf", "usr/lib/tmpfiles.d/slipway.conf",
         "etc/nginx/conf.d/slipway-http.conf", "etc/nginx/snippets/slipway-locations.conf",
     ]
@@ -122,6 +167,8 @@ def test_install_and_uninstall(tmp_path):
     assert not missing, said
     service = (tmp_path / "lib/systemd/system/slipway-serve.service").read_text()
     assert re.search(r"^ExecStart=/usr/bin/slipway serve$", service, re.M)
+    service = (tmp_path / "lib/systemd/system/slipway-builder@.service").read_text()
+    assert re.search(r"^ExecStart=/usr/bin/slipway builder ", service, re.M)
     snippet = tmp_path / "etc/nginx/snippets/slipway-locations.conf"
     snippet.write_text("# the operator's own\n")
     status, said = run(*make, "install")

@@ -173,6 +173,54 @@ static void gives_docker_the_earlier_layouts(void **state)
     assert_null(strstr(all, "later"));
 }
 
+/* What no layout and no image of docker's may carry, and what its words may not hold. */
+static void keeps_docker_plain(void **state)
+{
+    (void)state;
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
+    struct build_image image = nasty_image(&a);
+    struct build_spec spec = {.tool = BUILD_DOCKER,
+                              .out = "/o",
+                              .pull = "{\"auths\":{\"r.example.org\":{\"auth\":\"c2VjcmV0\"}}}",
+                              .images = {.at = &image, .n = 1}};
+    struct build_place wrapped = place;
+    wrapped.auth_file = "/t/home/login/config.json";
+    struct str_list argv = build_argv(&spec, &wrapped, &image, "linux/arm/v7", "/src/c",
+                                      "/src/c/Dockerfile", "/o/part", &a);
+    const char *all = lines(&a, &argv);
+    static const char *const once[] = {
+        "--provenance=false\n",
+        "--sbom=false\n",
+        "--output=type=oci,tar=false,oci-mediatypes=true,dest=/o/part\n",
+        "--platform=linux/arm/v7\n",
+        "--label=org.zuul-ci.change=7\n",
+        "--label=l=-v /:/host\n",
+        "--file=/src/c/Dockerfile\n",
+        /* A second name would be a second root of the layout. */
+        "--tag=",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
+        const char *at = strstr(all, once[i]);
+        if (!at || strstr(at + 1, once[i]))
+            fail_msg("%s: not once in\n%s", once[i], all);
+    }
+    static const char *const never[] = {"c2VjcmV0", "auths",  "login",    "--secret", "--ssh",
+                                        "--push",   "--load", "type=reg", "--allow",  "--authfile"};
+    for (size_t i = 0; i < ARRAY_LEN(never); i++)
+        if (strstr(all, never[i]))
+            fail_msg("%s is in\n%s", never[i], all);
+    /* Behind the end of the flags is the context, and nothing else. */
+    assert_string_equal(argv.at[argv.n - 2], "--");
+    assert_string_equal(argv.at[argv.n - 1], "/src/c");
+    /* The credentials are in a file below DOCKER_CONFIG, whose name is all that shows. */
+    const char *const *env;
+    assert_int_equal(build_environment(&spec, &wrapped, &a, &env, &err), 0);
+    struct str_list list = texts(&a, env);
+    assert_non_null(strstr(lines(&a, &list), "DOCKER_CONFIG=/t/home/login\n"));
+    assert_null(strstr(lines(&a, &list), "c2VjcmV0"));
+}
+
 static void makes_a_clean_environment(void **state)
 {
     (void)state;
@@ -243,6 +291,9 @@ static void advises(void **state)
         {"exec container process `/x`: Exec format error\n", "linux/arm64", ERR_CONFIG,
          "qemu-user-static"},
         {"exec /x: exec format error\n", NULL, ERR_CONFIG, "another processor"},
+        {"Close_Fd sealing memfd copy: Device or resource busy\nError: building at STEP \"RUN x\": "
+         "exit status 1\n",
+         NULL, ERR_TEMP, "copy of itself"},
         {"write /x: no space left on device\n", NULL, ERR_TEMP, "disk is full"},
         {"Error: creating build container: initializing source docker://h/a:1: reading manifest 1 "
          "in h/a: unauthorized: authentication required\n",
@@ -255,6 +306,14 @@ static void advises(void **state)
         {"Error: initializing source docker://h/a:1: http: server gave HTTP response to HTTPS "
          "client\n",
          NULL, ERR_CONFIG, "plain_http"},
+        {"docker: unknown command: docker buildx\n\nRun 'docker --help' for more\n", NULL,
+         ERR_CONFIG, "plugin buildx"},
+        {"docker: 'buildx' is not a docker command.\n", NULL, ERR_CONFIG, "plugin buildx"},
+        {"ERROR: OCI exporter is not supported for the docker driver.\n", NULL, ERR_CONFIG,
+         "docker-container"},
+        {"ERROR: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker "
+         "daemon running?\n",
+         NULL, ERR_CONFIG, "daemon does not run"},
         /* A step's own trouble with the network is not the base image's. */
         {"curl: connection refused\nError: building at STEP \"RUN curl\": exit status 7\n", NULL,
          ERR_PERM, NULL},
@@ -341,6 +400,7 @@ int main(void)
         cmocka_unit_test(leaves_out_what_is_not_said),
         cmocka_unit_test(takes_former_images_up),
         cmocka_unit_test(gives_docker_the_earlier_layouts),
+        cmocka_unit_test(keeps_docker_plain),
         cmocka_unit_test(makes_a_clean_environment),
         cmocka_unit_test(advises),
         cmocka_unit_test(finds_the_last_words),

@@ -329,14 +329,41 @@ static void nobody_is_there(void **state)
     scene->peer.socket = arena_printf(&scene->a, "%s/none.sock", scene->dir);
     assert_int_equal(ask(), -1);
     assert_int_equal(scene->err.kind, ERR_TEMP);
-    assert_non_null(strstr(scene->err.text, "none.sock"));
+    assert_int_equal(scene->err.code, EBUSY);
+    assert_non_null(strstr(scene->err.text, "none.sock; start slipway-builder.socket"));
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, scene->peer.socket, strlen(scene->peer.socket));
     int fd CLEANUP(cleanup_fd) = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(ask(), -1);
     assert_int_equal(scene->err.kind, ERR_TEMP);
-    assert_int_equal(scene->err.code, ECONNREFUSED);
+    assert_int_equal(scene->err.code, EBUSY);
+}
+
+static void *hang_up(void *arg)
+{
+    int fd = accept(*(int *)arg, NULL, NULL);
+    (void)close(fd);
+    return NULL;
+}
+
+/* systemd's way to say that MaxConnections are there. */
+static void somebody_hangs_up(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    scene->peer.socket = arena_printf(&scene->a, "%s/builder.sock", scene->dir);
+    memcpy(address.sun_path, scene->peer.socket, strlen(scene->peer.socket));
+    int fd CLEANUP(cleanup_fd) = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(pthread_create(&thread, NULL, hang_up, &fd), 0);
+    assert_int_equal(ask(), -1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(scene->err.kind, ERR_TEMP);
+    assert_int_equal(scene->err.code, EBUSY);
+    assert_non_null(strstr(scene->err.text, "busy, or cannot start"));
 }
 
 /* Answers before it has read the spec, and closes. */
@@ -425,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_child_builds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_builders_are_told_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(somebody_hangs_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(busy_is_heard_over_a_long_spec, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_can_be_stopped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_logs_cost_no_memory, set_up, tear_down),

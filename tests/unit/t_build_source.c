@@ -131,14 +131,19 @@ static const char *text_of(struct yard *y, const char *file)
     return strbuf_to_arena(&b, &y->a);
 }
 
-#define PUT ".zuul-siblings/"
+#define PUT "scratch/sent/.zuul-siblings/"
 
-static void copies_siblings_and_takes_them_away(void **state)
+/* The source is as it was, to the last folder. */
+static void joins_siblings(void **state)
 {
     (void)state;
     YARD(y);
     struct err err = ERR_INIT;
-    yard_folder(&y, "source/c");
+    yard_file(&y, "source/c/d/own", "own", 0604);
+    assert_int_equal(chmod(yard_path(&y, "source/c/d"), 02710), 0);
+    const struct timespec old[] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+    assert_int_equal(utimensat(AT_FDCWD, yard_path(&y, "source/c/d/own"), old, 0), 0);
+    yard_link(&y, "source/c/out", "../../outside");
     yard_file(&y, "siblings/host/a/b/run", "#!", 0755);
     yard_file(&y, "siblings/host/a/b/d/e/text", "deep", 0640);
     yard_file(&y, "siblings/host/a/b/.git/HEAD", "ref", 0644);
@@ -147,32 +152,41 @@ static void copies_siblings_and_takes_them_away(void **state)
     assert_int_equal(mkfifo(yard_path(&y, "siblings/host/a/c/pipe"), 0644), 0);
     struct build_spec spec = {.source = y.source, .siblings = y.siblings};
     struct build_image image = {.name = "app", .siblings = TEXTS(&y.a, "host/a/b", "host/a/c")};
-    const char *context = yard_path(&y, "source/c");
-    if (build_siblings_put(&spec, &image, context, 1000, &err) < 0)
+    const char *context = yard_path(&y, "source/c"), *sent = yard_path(&y, "scratch/sent");
+    if (build_siblings_join(&spec, &image, context, sent, 1000, &err) < 0)
         fail_msg("%s", err.text);
     struct stat st;
-    assert_int_equal(stat(yard_path(&y, "source/c/" PUT "host/a/b/run"), &st), 0);
+    assert_int_equal(stat(yard_path(&y, PUT "host/a/b/run"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0755);
-    assert_string_equal(text_of(&y, "source/c/" PUT "host/a/b/d/e/text"), "deep");
-    assert_string_equal(text_of(&y, "source/c/" PUT "host/a/b/.git/HEAD"), "ref");
-    assert_string_equal(text_of(&y, "source/c/" PUT "host/a/c/file"), "c");
-    assert_false(yard_has(&y, "source/c/" PUT "host/a/c/pipe"));
-    assert_int_equal(lstat(yard_path(&y, "source/c/" PUT "host/a/b/link"), &st), 0);
+    assert_string_equal(text_of(&y, PUT "host/a/b/d/e/text"), "deep");
+    assert_string_equal(text_of(&y, PUT "host/a/b/.git/HEAD"), "ref");
+    assert_string_equal(text_of(&y, PUT "host/a/c/file"), "c");
+    assert_false(yard_has(&y, PUT "host/a/c/pipe"));
+    assert_int_equal(lstat(yard_path(&y, PUT "host/a/b/link"), &st), 0);
     assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(stat(yard_path(&y, "scratch/sent/d/own"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0604);
+    assert_int_equal(st.st_mtim.tv_sec, 2000);
+    assert_int_equal(stat(yard_path(&y, "scratch/sent/d"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0710);
+    assert_int_equal(lstat(yard_path(&y, "scratch/sent/out"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(yard_count(&y, "source/c"), 2);
 
-    /* What is there already is not ours to remove. */
-    assert_int_equal(build_siblings_put(&spec, &image, context, 1000, &err), -1);
+    /* What is there already is the repository's. */
+    yard_folder(&y, "source/c/.zuul-siblings");
+    sent = yard_path(&y, "scratch/again");
+    assert_int_equal(build_siblings_join(&spec, &image, context, sent, 1000, &err), -1);
+    assert_int_equal(err.kind, ERR_PERM);
     assert_non_null(strstr(err.text, "there already"));
-    assert_true(yard_has(&y, "source/c/" PUT "host/a/c/file"));
-    assert_int_equal(build_siblings_take(&image, context, &err), 0);
-    assert_int_equal(yard_count(&y, "source/c"), 0);
+    assert_true(yard_has(&y, "source/c/.zuul-siblings"));
 }
 
 static void refuses_siblings(void **state)
 {
     (void)state;
     YARD(y);
-    yard_folder(&y, "source/c");
+    yard_file(&y, "source/c/own", "01234", 0644);
     yard_file(&y, "siblings/host/a/file", "0123456789", 0644);
     yard_file(&y, "outside/file", "x", 0644);
     yard_link(&y, "siblings/host/out", "../../outside");
@@ -191,7 +205,8 @@ static void refuses_siblings(void **state)
         {"host/out", 1000, "not checked out"},
         {"host/root", 1000, "not checked out"},
         {"host/plain", 1000, "not checked out"},
-        {"host/a", 9, "larger"},
+        {"host/a", 14, "larger"},
+        {"host/a", 4, "larger"},
         {"host/deep", 1000, "folders deep"},
     };
     struct build_spec spec = {.source = y.source, .siblings = y.siblings};
@@ -199,16 +214,12 @@ static void refuses_siblings(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err err = ERR_INIT;
         struct build_image image = {.name = "app", .siblings = TEXTS(&y.a, cases[i].name)};
-        if (build_siblings_put(&spec, &image, context, cases[i].max, &err) == 0 ||
+        const char *sent = yard_path(&y, arena_printf(&y.a, "scratch/%zu", i));
+        if (build_siblings_join(&spec, &image, context, sent, cases[i].max, &err) == 0 ||
             !strstr(err.text, cases[i].why) || err.kind != ERR_PERM)
             fail_msg("%s: %s", cases[i].name, err.text);
-        assert_int_equal(yard_count(&y, "source/c"), 0);
+        assert_int_equal(yard_count(&y, "source/c"), 1);
     }
-    struct build_image none = {.name = "app"};
-    struct err err = ERR_INIT;
-    assert_int_equal(build_siblings_put(&spec, &none, context, 0, &err), 0);
-    assert_int_equal(build_siblings_take(&none, context, &err), 0);
-    assert_int_equal(yard_count(&y, "source/c"), 0);
 }
 
 /* A folder as a builder writes it; returns the manifest's digest. */
@@ -277,6 +288,29 @@ static void makes_layouts(void **state)
     }
 }
 
+/* Whoever shares the group can remove what a killed build left, from the first moment on. */
+static void shares_what_it_begins(void **state)
+{
+    (void)state;
+    YARD(y);
+    struct err err = ERR_INIT;
+    struct stat st;
+    const char *part = yard_path(&y, "out/part"), *raw = yard_path(&y, "out/part/raw");
+    assert_int_equal(chmod(y.out, 02770), 0);
+    mode_t before = umask(077);
+    if (build_layout_begin(raw, part, &err) < 0)
+        fail_msg("%s", err.text);
+    (void)put_raw(&y, "layer");
+    if (build_layout_make(raw, part, &err) < 0)
+        fail_msg("%s", err.text);
+    (void)umask(before);
+    static const char *const folders[] = {"out/part", "out/part/blobs", "out/part/blobs/sha256"};
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        assert_int_equal(stat(yard_path(&y, folders[i]), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 02775);
+    }
+}
+
 static void makes_no_half_layouts(void **state)
 {
     (void)state;
@@ -296,11 +330,9 @@ static void makes_no_half_layouts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_what_is_inside),
-        cmocka_unit_test(copies_siblings_and_takes_them_away),
-        cmocka_unit_test(refuses_siblings),
-        cmocka_unit_test(makes_layouts),
-        cmocka_unit_test(makes_no_half_layouts),
+        cmocka_unit_test(finds_what_is_inside),  cmocka_unit_test(joins_siblings),
+        cmocka_unit_test(refuses_siblings),      cmocka_unit_test(makes_layouts),
+        cmocka_unit_test(shares_what_it_begins), cmocka_unit_test(makes_no_half_layouts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

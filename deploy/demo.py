@@ -116,7 +116,9 @@ projects:
         self.change += 1
         version = f"version {self.change}"
         commit = self.git.commit({
-            ".slipway.yaml": flows.image_list(self.registry_host, PROJECT), "Containerfile": "FROM scratch\nCOPY hello.txt /hello.txt\n", "hello.txt": version + "\n"},
+            ".slipway.yaml": flows.image_list(self.registry_host, PROJECT),
+            "Containerfile": "FROM scratch\nCOPY hello.txt /hello.txt\n",
+            "hello.txt": version + "\n"},
             f"Change {self.change}")
         context = self.folder.file("context", str(self.change))
         os.makedirs(context)

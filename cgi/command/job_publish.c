@@ -1,6 +1,7 @@
 #include "cgi/command/job_publish.h"
 
 #include "cgi/command/engine_setup.h"
+#include "cgi/command/job_decide.h"
 #include "cgi/command/job_print.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
@@ -29,7 +30,7 @@ static int64_t patience_ms(const struct job_flags *f)
 
 static int open_own_store(struct job *j, struct err *err)
 {
-    const char *dir = arena_printf(j->arena, "%s/store", j->scratch);
+    const char *dir = arena_printf(j->arena, "%s/store", j->scratch.path);
     const struct store_opts opts = {.url = arena_printf(j->arena, "sqlite:%s/slipway.db", dir),
                                     .may_create = true};
     return fs_mkdirs(dir, 0700, err) < 0 ? -1 : store_open(&opts, &j->engine.store, err);
@@ -61,7 +62,9 @@ static int fetch(struct job *j, struct err *err)
 static int publish(struct job *j, struct task *t, struct err *err)
 {
     bool settled = false, repeat = false;
-    if (fetch(j, err) < 0)
+    if ((j->staged.images.n &&
+         store_staged_record(j->engine.store, &j->staged, 0, clock_now_ms(), err) < 0) ||
+        fetch(j, err) < 0)
         return -1;
     deliver_task(&j->event, 0, clock_now_ms(), j->arena, t);
     const struct outcome out =
@@ -213,17 +216,9 @@ static int show_only(struct through *w)
     struct err err = ERR_INIT;
     struct plan plan = {0};
     struct event event = *w->order->event;
-    struct strbuf text CLEANUP_STRBUF = STRBUF_INIT(MIB(8));
     if (intake_plan(&w->engine, &event, w->arena, &plan, &err) < 0)
         return command_failed(&err);
-    if (str_eq(w->order->flags->format, "json"))
-        (void)strbuf_addf(&text, "%s\n", plan_to_json(&plan, &event, w->arena));
-    else
-        plan_print(&plan, &event, &text);
-    (void)fputs(text.buf, stdout);
-    if (plan.verdict == PLAN_REFUSED)
-        return EXIT_DENIED;
-    return plan.verdict == PLAN_GO && w->order->flags->exit_code ? EXIT_CHANGES : EXIT_DONE;
+    return job_show_plan(&plan, &event, w->order->flags, w->arena);
 }
 
 /* An event that its forge cannot complete has to say everything itself. */

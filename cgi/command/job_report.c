@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-enum { TRIES = 6, FIRST_PAUSE_MS = 1000, SAID_MAX = 200 };
+enum { TRIES = 6, FIRST_PAUSE_MS = 1000, LOOK_MS = 50, SAID_MAX = 200 };
 
 int job_hook_read(const char *url, const char *secret_ref, struct arena *a, struct job_hook *out,
                   struct err *err)
@@ -50,27 +50,51 @@ static int judge(const struct job_hook *hook, const struct http_call *call, stru
                    str_printable(a, arena_strndup(a, said, len < SAID_MAX ? len : SAID_MAX)));
 }
 
+/* One request; staged NULL: a ping. */
+static int tell(const struct job *j, const struct job_hook *hook, const struct event *staged,
+                struct err *err)
+{
+    struct forge_conf conf = {.name = hook->name, .type = "git"};
+    struct http_call call = {.max_body = LIMIT_ERROR_BODY};
+    call.via.ca_file = j->flags->by_hand.ca_file;
+    call.via.proxy = j->flags->by_hand.proxy;
+    *list_push(j->arena, &conf.hook_secrets) = hook->secret;
+    if (forge_find(conf.type)->sample(&conf, staged, clock_now_ms() / 1000, j->arena, &call.req,
+                                      err) < 0)
+        return -1;
+    call.req.url = hook->url;
+    return http_do(j->hand.http, j->arena, &call, err) < 0 ? -1 : judge(hook, &call, j->arena, err);
+}
+
+/* False: a signal came. */
+static bool wait_for(const struct job *j, int64_t ms)
+{
+    int64_t end = clock_monotonic_ms() + ms;
+    while (!atomic_load(&j->stopping.stop) && clock_monotonic_ms() < end)
+        clock_sleep_ms(LOOK_MS);
+    return !atomic_load(&j->stopping.stop);
+}
+
+int job_hook_try(const struct job *j, const struct job_hook *hook, struct err *err)
+{
+    struct err why = ERR_INIT;
+    if (tell(j, hook, NULL, &why) == 0 || why.kind == ERR_TEMP)
+        return 0;
+    *err = why;
+    return err_wrap(err, "--report-to");
+}
+
 int job_hook_send(const struct job *j, const struct job_hook *hook, const struct event *staged,
                   struct err *err)
 {
-    struct arena *a = j->arena;
-    struct forge_conf conf = {.name = hook->name, .type = "git"};
     int64_t pause = FIRST_PAUSE_MS;
-    *list_push(a, &conf.hook_secrets) = hook->secret;
-    for (int i = 0;; i++) {
-        struct http_call call = {.max_body = LIMIT_ERROR_BODY};
-        call.via.ca_file = j->flags->by_hand.ca_file;
-        call.via.proxy = j->flags->by_hand.proxy;
-        if (forge_find(conf.type)->sample(&conf, staged, clock_now_ms() / 1000, a, &call.req, err) <
-            0)
-            return -1;
-        call.req.url = hook->url;
-        int rc = http_do(j->hand.http, a, &call, err);
-        if (rc == 0)
-            rc = judge(hook, &call, a, err);
-        if (rc == 0 || err->kind != ERR_TEMP || i + 1 == TRIES || atomic_load(&j->stopping.stop))
-            return rc;
-        clock_sleep_ms(pause);
-        pause *= 2;
+    for (int i = 1;; i++, pause *= 2) {
+        struct err why = ERR_INIT;
+        if (tell(j, hook, staged, &why) == 0)
+            return 0;
+        if (why.kind == ERR_TEMP && i < TRIES && wait_for(j, pause))
+            continue;
+        *err = why;
+        return -1;
     }
 }

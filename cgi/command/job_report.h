@@ -18,6 +18,10 @@ struct job_hook {
 int job_hook_read(const char *url, const char *secret_ref, struct arena *a, struct job_hook *out,
                   struct err *err);
 
+/* Before anything is built: would the service take a report? ERR_PERM: it says no. One that cannot
+ * be reached now may be there again by then. */
+int job_hook_try(const struct job *j, const struct job_hook *hook, struct err *err);
+
 /* Sends it, again and again for a minute where the trouble may pass. ERR_PERM with code 401 or 403:
  * the secret is not the one of that source. */
 int job_hook_send(const struct job *j, const struct job_hook *hook, const struct event *staged,

@@ -138,6 +138,23 @@ int job_source_commit(const struct job_source *s, const char *name, struct arena
                    s->dir);
 }
 
+int job_source_tag_commit(const struct job_source *s, const char *tag, struct arena *a,
+                          const char **commit, struct err *err)
+{
+    const char *const words[] = {"rev-parse",
+                                 "--verify",
+                                 "-q",
+                                 "--end-of-options",
+                                 arena_printf(a, "refs/tags/%s^{commit}", tag),
+                                 NULL};
+    const char *found = NULL;
+    if (s->top && ask(s, words, a, &found, err) < 0)
+        return -1;
+    if (found && event_commit_ok(found))
+        *commit = found;
+    return 0;
+}
+
 int job_source_tree(const struct job_source *s, const char *commit, struct arena *a,
                     const char **tree, struct err *err)
 {

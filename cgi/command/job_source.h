@@ -25,6 +25,10 @@ int job_source_look(const char *dir, struct arena *a, struct job_source *out, st
 int job_source_commit(const struct job_source *s, const char *name, struct arena *a,
                       const char **commit, struct err *err);
 
+/* The commit of a git tag; *commit stays as it is where the repository has no such tag. */
+int job_source_tag_commit(const struct job_source *s, const char *tag, struct arena *a,
+                          const char **commit, struct err *err);
+
 /* The git tree of dir's repository at a commit. */
 int job_source_tree(const struct job_source *s, const char *commit, struct arena *a,
                     const char **tree, struct err *err);

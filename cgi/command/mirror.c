@@ -1,6 +1,6 @@
 #include "cgi/command.h"
 
-#include "cgi/command/by_hand.h"
+#include "cgi/command/job_decide.h"
 #include "cgi/copy_print.h"
 #include "cgi/progress.h"
 #include "core/base/limits.h"
@@ -13,10 +13,10 @@
 #define LIST_DEFAULT ".slipway.yaml"
 
 struct mirror_flags {
-    struct by_hand_flags by_hand;
-    const char *name, *format;
-    int64_t rate_min, timeout_s;
-    bool prune, dry_run, exit_code, quiet;
+    struct job_flags job;
+    const char *name;
+    int64_t rate_min;
+    bool prune;
 };
 
 static int read_list(const char *path, bool implied, struct imagefile_mirrors *items,
@@ -94,7 +94,7 @@ static const char *reason_of(const struct mirror_row *row, struct arena *a)
 static void print_text(const struct mirror_result *r, const struct mirror_flags *f, struct arena *a)
 {
     list_each (const struct mirror_row, row, r) {
-        bool told = row->watched && !f->quiet;
+        bool told = row->watched && !f->job.quiet;
         if (told || row->state == MIRROR_SAME || row->state == MIRROR_COPIED)
             continue;
         (void)fprintf(stderr, STATE_COLUMN "%s%s%s\n", mirror_state_name(row->state),
@@ -119,7 +119,36 @@ static int exit_code(const struct mirror_result *r, const struct mirror_flags *f
     if (r->count[MIRROR_FAILED])
         return only_temporary ? EXIT_TRY_LATER : EXIT_FAILED;
     bool pending = r->count[MIRROR_WOULD_COPY] || r->count[MIRROR_WOULD_PRUNE];
-    return f->exit_code && pending ? EXIT_CHANGES : EXIT_DONE;
+    return f->job.exit_code && pending ? EXIT_CHANGES : EXIT_DONE;
+}
+
+static int run_entries(const struct by_hand *b, const struct mirror_flags *f,
+                       const struct mirror_rules *rules, const struct mirror_entries *entries,
+                       const atomic_bool *stop, struct arena *a)
+{
+    struct mirror_result result;
+    struct mirror_opts opts = {
+        .registry = b->registry,
+        .rules = *rules,
+        .prune = f->prune,
+        .may_prune = true,
+        .dry_run = f->job.dry_run,
+        .rate_min = f->rate_min,
+        .timeout_s = f->job.timeout_s,
+        .stop = stop,
+    };
+    bool json = str_eq(f->job.format, "json");
+    struct progress *progress = progress_new(stderr, 0, f->job.quiet || json);
+    opts.watch = progress_watch(progress);
+    if (!f->job.dry_run && !f->job.quiet && entries->n)
+        by_hand_say_unfenced(b, &command_mirror);
+    mirror_run(&opts, entries, a, &result);
+    progress_free(progress);
+    if (json)
+        print_json(&result, a);
+    else
+        print_text(&result, f, a);
+    return exit_code(&result, f);
 }
 
 static int run_list(const struct by_hand *b, const struct mirror_flags *f,
@@ -128,34 +157,43 @@ static int run_list(const struct by_hand *b, const struct mirror_flags *f,
     struct diags refused = {.arena = a};
     struct strbuf found CLEANUP_STRBUF = STRBUF_INIT(KIB(256));
     struct mirror_entries entries = {0};
-    struct mirror_result result;
-    struct mirror_opts opts = {
-        .registry = b->registry,
-        .rules = {.knows_registry = knows_registry, .ctx = b->registry},
-        .prune = f->prune,
-        .may_prune = true,
-        .dry_run = f->dry_run,
-        .rate_min = f->rate_min,
-        .timeout_s = f->timeout_s,
-    };
-    mirror_resolve(items, &opts.rules, &entries, &refused);
+    const struct mirror_rules rules = {.knows_registry = knows_registry, .ctx = b->registry};
+    mirror_resolve(items, &rules, &entries, &refused);
     diag_format(&refused, &found);
     (void)fputs(found.buf, stderr);
-    if (refused.errors)
-        return EXIT_USAGE;
-    bool json = str_eq(f->format, "json");
-    struct progress *progress = progress_new(stderr, 0, f->quiet || json);
-    opts.watch = progress_watch(progress);
-    if (!f->dry_run && !f->quiet && entries.n)
-        by_hand_say_unfenced(b, &command_mirror);
-    mirror_run(&opts, &entries, a, &result);
-    progress_free(progress);
-    if (json)
-        print_json(&result, a);
-    else
-        print_text(&result, f, a);
-    return exit_code(&result, f);
+    return refused.errors ? EXIT_USAGE : run_entries(b, f, &rules, &entries, NULL, a);
 }
+
+/* ---- as a job of a project ------------------------------------------------------------------- */
+
+static bool is_job(const struct job_flags *f)
+{
+    const char *const said[] = {f->project, f->change, f->branch, f->tag, f->commit, f->pipeline};
+    for (size_t i = 0; i < ARRAY_LEN(said); i++)
+        if (said[i])
+            return true;
+    return !str_eq(f->source, ".") || !str_eq(f->file, IMAGEFILE_NAME);
+}
+
+/* What mirror-container-images would do there, within the operator's policy where there is one. */
+static int run_job(const struct mirror_flags *f, struct arena *a)
+{
+    struct job j;
+    int code = job_open(&j, &command_mirror, &f->job, JOB_MIRROR, NULL, a);
+    if (code != EXIT_DONE)
+        return code;
+    const struct mirror_rules rules = {.policy = j.has_policy ? &j.entry : NULL,
+                                       .knows_registry = knows_registry,
+                                       .ctx = j.hand.registry};
+    if (j.plan.mirrors.n && j.plan.verdict == PLAN_GO && !j.plan.shadow)
+        code = run_entries(&j.hand, f, &rules, &j.plan.mirrors, &j.stopping.stop, a);
+    else
+        (void)job_is_decided(&j, &code);
+    job_close(&j);
+    return code;
+}
+
+/* ---- a list by itself ------------------------------------------------------------------------ */
 
 /* The list of that name in the configuration, NULL after saying that there is none. */
 static const struct mirror_conf *configured(const struct by_hand *b, const char *name)
@@ -182,7 +220,7 @@ static int mirror(struct mirror_flags *f, const char *path, struct arena *a)
     if (code != EXIT_DONE)
         return code;
     add_hosts(&items, &hosts, a);
-    code = by_hand_setup(&b, &f->by_hand, &hosts, a);
+    code = by_hand_setup(&b, &f->job.by_hand, &hosts, a);
     if (code != EXIT_DONE)
         return code;
     const struct mirror_conf *conf = f->name ? configured(&b, f->name) : NULL;
@@ -190,39 +228,41 @@ static int mirror(struct mirror_flags *f, const char *path, struct arena *a)
         items = conf->items;
         f->prune = f->prune || conf->prune;
         f->rate_min = f->rate_min ? f->rate_min : conf->rate_min;
-        f->timeout_s = f->timeout_s ? f->timeout_s : conf->timeout_s;
+        f->job.timeout_s = f->job.timeout_s ? f->job.timeout_s : conf->timeout_s;
     }
     code = f->name && !conf ? EXIT_USAGE : run_list(&b, f, &items, a);
     by_hand_release(&b);
     return code;
 }
 
+static int check_flags(const struct mirror_flags *f, int positional)
+{
+    if (positional > 1 || (positional && f->name))
+        return command_usage(&command_mirror, "it takes one list: a file, or --name");
+    if (is_job(&f->job) && (positional || f->name))
+        return command_usage(&command_mirror,
+                             "a list by itself is of no project: leave out --project, --pipeline "
+                             "and the like, or the list");
+    return job_flags_check(&command_mirror, &f->job, 0);
+}
+
 static int run(int argc, char **argv)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    struct mirror_flags f = {.format = "text"};
+    struct mirror_flags f = {.job = JOB_FLAGS_INIT};
     const struct flag flags[] = {
-        BY_HAND_FLAGS(f.by_hand),
+        JOB_FLAGS(f.job),
         {"name", 0, FLAG_STR, &f.name},
         {"prune", 0, FLAG_BOOL, &f.prune},
-        {"timeout", 0, FLAG_TIME, &f.timeout_s},
-        {"dry-run", 'n', FLAG_BOOL, &f.dry_run},
-        {"exit-code", 0, FLAG_BOOL, &f.exit_code},
         {"rate-min", 0, FLAG_INT, &f.rate_min},
-        {"quiet", 'q', FLAG_BOOL, &f.quiet},
-        {"format", 0, FLAG_STR, &f.format},
     };
     int positional;
     int code = flags_parse(&command_mirror, flags, ARRAY_LEN(flags), argc, argv, &positional);
+    if (code < 0)
+        code = check_flags(&f, positional);
     if (code >= 0)
         return code;
-    if (positional > 1 || (positional && f.name))
-        return command_usage(&command_mirror, "it takes one list: a file, or --name");
-    if (!str_eq(f.format, "text") && !str_eq(f.format, "json"))
-        return command_usage(&command_mirror, "--format is text or json, not \"%s\"", f.format);
-    if (f.exit_code && !f.dry_run)
-        return command_usage(&command_mirror, "--exit-code goes with --dry-run");
-    return mirror(&f, positional ? argv[1] : NULL, &a);
+    return is_job(&f.job) ? run_job(&f, &a) : mirror(&f, positional ? argv[1] : NULL, &a);
 }
 
 const struct command command_mirror = {
@@ -234,24 +274,24 @@ const struct command command_mirror = {
         "  slipway mirror --dry-run --exit-code images.yaml\n"
         "  slipway mirror --prune --format json images.yaml\n"
         "  slipway mirror --name upstream        # a list of the service's configuration\n"
+        "  slipway mirror --project team/app --tag v1.2.3    # the project's job, in its CI\n"
         "\n"
         "The list is mirror_container_images_images; each item has src_repository, src_tag (a\n"
         "tag or digest) or src_tags (tags, globs, ^regex$, semver:>=1.2 <2) with skip_tags,\n"
         "dest_repository (one or several), dest_registry, dest_tag, platforms, prune and\n"
         "companions. What the target shows already costs one HEAD on each side. A failure does\n"
         "not stop the others.\n"
-        "\n" BY_HAND_UNFENCED "Flags:\n" BY_HAND_HELP
+        "\n"
+        "With one of the flags from --project to --source it runs what the list's pipelines\n"
+        "name as mirror-container-images there, as the service would.\n"
+        "\n" BY_HAND_UNFENCED "Flags:\n" BY_HAND_HELP JOB_HELP
         "      --name NAME          this list of the configuration's `mirrors`\n"
         "      --prune              take tags away at the target that src_tags mean and the\n"
         "                           source no longer has (see --dry-run first)\n"
         "      --timeout TIME       end after so long, as 90s, 10m or 2h; default: 6h. What is\n"
         "                           there by then stays, and the next run goes on\n"
-        "  -n, --dry-run            look and say what would be done, write nothing\n"
-        "      --exit-code          with --dry-run: end with 3 when something would be done\n"
-        "      --rate-min N         leave a source alone that says it has fewer requests left\n"
-        "  -q, --quiet              say nothing but failures and the summary\n"
-        "      --format text|json\n"
-        "\n"
+        "      --rate-min N         leave a source alone that says it has fewer requests "
+        "left\n" JOB_TAIL_HELP "\n"
         "Exit status: 0 done, 1 some failed, 2 usage or configuration, 3 see --exit-code, 75\n"
         "some failed and may go well later.\n",
     .run = run,

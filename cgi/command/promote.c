@@ -1,11 +1,11 @@
 #include "cgi/command.h"
 
 #include "cgi/command/engine_setup.h"
-#include "cgi/command/job.h"
+#include "cgi/command/job_decide.h"
 #include "cgi/command/job_publish.h"
+#include "cgi/command/job_staged.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
-#include "core/engine/presence.h"
 
 #include <unistd.h>
 
@@ -16,7 +16,7 @@ static struct event order_event(const struct settings *s, const struct job_flags
 {
     return (struct event){
         .kind = f->tag ? EVENT_TAG : EVENT_MERGED,
-        .forge = job_forge(s, f),
+        .forge = job_flags_forge(s, f),
         .project = f->project,
         .branch = f->tag      ? NULL
                   : f->branch ? f->branch
@@ -63,40 +63,10 @@ static const struct settings *load_settings(const struct job_flags *f, bool *wro
 
 /* ---- beside it ------------------------------------------------------------------------------- */
 
-/* Every staged image is there, and whole. False: what is missing has been said. */
-static bool is_staged(struct job *j, int *code)
-{
-    size_t gone = 0;
-    list_each (const struct plan_tag, t, &j->plan.tags) {
-        struct err err = ERR_INIT;
-        struct presence p;
-        if (t->source != PLAN_FROM_STAGED)
-            continue;
-        if (presence_look(&j->engine, t->registry, t->name, t->staged_tag, j->arena, &p, &err) <
-            0) {
-            *code = job_failed(j, &err, NULL);
-            return false;
-        }
-        if (!p.missing)
-            continue;
-        gone++;
-        if (p.digest)
-            (void)fprintf(stderr, "slipway promote: %s/%s:%s is not whole: %s is not there\n",
-                          t->registry, t->name, t->staged_tag, p.missing);
-        else
-            (void)fprintf(stderr,
-                          "slipway promote: %s/%s:%s is not there: promoted already, cleaned up, "
-                          "or never uploaded\n",
-                          t->registry, t->name, t->staged_tag);
-    }
-    *code = EXIT_NOT_FOUND;
-    return gone == 0;
-}
-
 static int promote(struct job *j)
 {
     int code;
-    if (job_is_decided(j, &code) || !is_staged(j, &code))
+    if ((j->plan.verdict == PLAN_GO && !job_staged_look(j, &code)) || job_is_decided(j, &code))
         return code;
     log_set_level(LOG_LEVEL_WARN);
     return job_publish_unfenced(j);
@@ -109,7 +79,7 @@ static int here(const struct job_flags *f, struct arena *a)
         return command_usage(&command_promote,
                              "what was published for a git tag's commit is known to the service's "
                              "store only: name its configuration and --project, or upload it");
-    int code = job_open(&j, &command_promote, f, JOB_PROMOTE, a);
+    int code = job_open(&j, &command_promote, f, JOB_PROMOTE, NULL, a);
     if (code != EXIT_DONE)
         return code;
     code = promote(&j);
@@ -121,12 +91,12 @@ static int run(int argc, char **argv)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct job_flags f = JOB_FLAGS_INIT;
-    const struct flag flags[] = {JOB_FLAGS(f)};
+    const struct flag flags[] = {JOB_FLAGS(f), {"run-id", 0, FLAG_STR, &f.run_id}};
     bool wrong;
     int positional;
     int code = flags_parse(&command_promote, flags, ARRAY_LEN(flags), argc, argv, &positional);
     if (code < 0)
-        code = job_check(&command_promote, &f, positional);
+        code = job_flags_check(&command_promote, &f, positional);
     if (code >= 0)
         return code;
     if (!f.change && !f.tag)
@@ -151,7 +121,8 @@ const struct command command_promote = {
         "\n"
         "Does what the job promote-container-image does. First it looks whether what the gate\n"
         "staged is still there, manifests and blobs. It may be run again at any time: what is\n"
-        "live already is left as it is, and what is newer is never moved back.\n"
+        "live already is left as it is, and (where the store is at hand) what is newer is never\n"
+        "moved back.\n"
         "\n"
         "With --project and a configuration whose store can be written here, it is put into the\n"
         "store like the merge's webhook: the change is read again from its forge, `work` carries\n"
@@ -160,6 +131,8 @@ const struct command command_promote = {
         "and where a promotion writes the same tag at the same time, the later one stays.\n"
         "\n"
         "Flags:\n" BY_HAND_HELP JOB_HELP
+        "      --run-id ID          of the upload to an intermediate registry, where no store\n"
+        "                           knows of it\n"
         "      --timeout TIME       wait for so long; default: 10m\n" JOB_TAIL_HELP "\n"
         "Exit status: 0 done, or something newer is live, 1 failed, 2 usage or configuration, 3\n"
         "see --exit-code, 4 nothing (or not all) is there, 5 refused or held, 75 try later.\n",

@@ -1,6 +1,7 @@
 #include "cgi/command.h"
 
-#include "cgi/command/job.h"
+#include "cgi/command/job_build.h"
+#include "cgi/command/job_decide.h"
 #include "cgi/command/job_print.h"
 #include "cgi/command/job_publish.h"
 #include "cgi/command/job_report.h"
@@ -79,18 +80,18 @@ static int stage(struct job *j, const struct upload *u)
     const char *tail = NULL;
     j->event.tree = j->tree;
     deliver_task(&j->event, 0, clock_now_ms(), j->arena, &t);
-    if (open_store(j, &t, &err) < 0 || make(j, &tail, &err) < 0 ||
+    if ((u->report_to && job_hook_try(j, &u->hook, &err) < 0) || open_store(j, &t, &err) < 0 ||
+        make(j, &tail, &err) < 0 ||
         stage_run(&j->engine, &t, &j->event, &j->plan, j->arena, &err) < 0)
         return job_failed(j, &err, tail);
     struct job_result result = {.state = "staged", .run_id = j->event.run_id};
     list_each (const struct plan_tag, tag, &j->plan.tags)
         *list_push(j->arena, &result) = (struct job_row){
             .target = job_target(tag, j->arena), .digest = tag->prepared, .state = "staged"};
-    result.recorded = report(j, u, &err);
-    if (!result.recorded)
-        result.recorded = "unrecorded";
+    const char *recorded = report(j, u, &err);
+    result.recorded = recorded ? recorded : "unrecorded";
     job_print(&result, j->cmd, j->flags, j->arena);
-    return err.kind == ERR_NONE ? EXIT_DONE : job_failed(j, &err, NULL);
+    return recorded ? EXIT_DONE : job_failed(j, &err, NULL);
 }
 
 /* ---- direct ---------------------------------------------------------------------------------- */
@@ -122,7 +123,9 @@ static int build_only(struct job *j)
     const char *tail = NULL;
     if (job_build(j, &built, &tail, &err) < 0)
         return job_failed(j, &err, tail);
-    (void)fprintf(stderr, "slipway %s: no image has tags: nothing was uploaded\n", j->cmd->name);
+    const struct job_result result = {.state = "nothing",
+                                      .reason = "no image has tags: nothing was uploaded"};
+    job_print(&result, j->cmd, j->flags, j->arena);
     return EXIT_DONE;
 }
 
@@ -155,14 +158,14 @@ static int run(int argc, char **argv)
     int positional;
     int code = flags_parse(&command_upload, flags, ARRAY_LEN(flags), argc, argv, &positional);
     if (code < 0)
-        code = job_check(&command_upload, &u.job, positional);
+        code = job_flags_check(&command_upload, &u.job, positional);
     if (code >= 0)
         return code;
     if (u.report_secret && !u.report_to)
         return command_usage(&command_upload, "--report-secret goes with --report-to");
     if (u.report_to && job_hook_read(u.report_to, u.report_secret, &a, &u.hook, &err) < 0)
         return command_failed(&err);
-    code = job_open(&j, &command_upload, &u.job, JOB_UPLOAD, &a);
+    code = job_open(&j, &command_upload, &u.job, JOB_UPLOAD, NULL, &a);
     if (code != EXIT_DONE)
         return code;
     code = upload(&j, &u);

@@ -55,7 +55,7 @@ static enum template_result call_replace(struct evaluation *e, const struct tnod
                                          struct tvalue *out)
 {
     CLEANUP_STRBUF struct strbuf text = STRBUF_INIT(LIMIT_TEMPLATE);
-    const char *of = NULL, *from = NULL, *to = NULL;
+    const char *of = "", *from = "", *to = "";
     const char **const texts[] = {&of, &from, &to};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         enum template_result rc = want_text(e, n->kids.at[i], "replace", texts[i]);

@@ -32,6 +32,7 @@ void labels_of_config(const void *config, size_t len, struct arena *a, struct la
 static int read_manifest(const struct engine *e, const char *host, const char *name,
                          const char *ref, struct arena *a, struct manifest *out, struct err *err)
 {
+    *out = (struct manifest){0};
     for (int depth = 0; ref; depth++) {
         struct registry_op op = {.verb = REGISTRY_GET,
                                  .host = host,

@@ -176,11 +176,11 @@ static void take_back(const struct staging *s)
 static int record(const struct engine *e, const struct task *t, const struct event *event,
                   const struct plan *plan, struct arena *a, struct err *err)
 {
-    const char *tree = NULL;
+    const char *tree = event->tree; /* who built from a working tree knows it */
     int64_t now = clock_now_ms();
     if (!e->store)
         return 0;
-    if (ask_tree(e, event, a, &tree, err) < 0)
+    if (!tree && ask_tree(e, event, a, &tree, err) < 0)
         return err_wrap(err, "asking for the git tree that was built");
     const struct event staged = stage_event(event, plan, event->run_id, tree, now / 1000, a);
     return store_staged_record(e->store, &staged, t->delivery, now, err);

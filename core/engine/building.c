@@ -340,7 +340,7 @@ static int lock_base(const struct engine *e, struct err *err)
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     int lock = lock_file_try(arena_printf(&a, "%s/.lock", base_dir(e)), err);
     if (lock < 0 && err->code == EWOULDBLOCK)
-        (void)err_set(err, ERR_TEMP, EBUSY, "another build is running");
+        (void)err_set(err, ERR_TEMP, EBUSY, BUILDING_BUSY);
     return lock;
 }
 
@@ -383,6 +383,15 @@ int building_run(const struct engine *e, const struct event *event, const struct
     if (make_spec(&b, policy, err) < 0)
         return -1;
     return build(&b, out, tail, err);
+}
+
+bool building_is_busy(const struct engine *e)
+{
+    struct err err = ERR_INIT;
+    if (!e->build || !fs_exists(base_dir(e)))
+        return false;
+    int lock CLEANUP(cleanup_fd) = lock_base(e, &err);
+    return lock < 0 && err.code == EBUSY;
 }
 
 /* ---- what is kept ---------------------------------------------------------------------------- */

@@ -47,6 +47,12 @@ int building_run(const struct engine *e, const struct event *event, const struct
                  const struct policy_project *policy, const struct building_opts *opts,
                  struct arena *a, struct built_list *out, const char **tail, struct err *err);
 
+/* What a task is told that has to wait its turn. */
+#define BUILDING_BUSY "another build is running"
+
+/* Is the builder at work just now? A look that costs next to nothing. */
+bool building_is_busy(const struct engine *e);
+
 /* Forgets what is kept for a key: the task is at its end. */
 void building_forget(const struct engine *e, const char *key);
 

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { BUSY_AGAIN_MS = 2000 };
+
 const struct forge_conf *engine_forge(const struct engine *e, const char *name)
 {
     for (size_t i = 0; i < e->n_forges; i++)
@@ -31,6 +33,14 @@ struct outcome outcome_of_error(const struct err *err, int attempt, struct arena
         out.reason = arena_printf(a, "given up after %d attempts: %s", attempt, err->text);
     }
     return out;
+}
+
+struct outcome outcome_of_busy(const char *why, struct arena *a)
+{
+    return (struct outcome){.state = TASK_QUEUED,
+                            .run_at = clock_now_ms() + BUSY_AGAIN_MS,
+                            .reason = arena_strdup(a, why),
+                            .patient = true};
 }
 
 struct outcome outcome_of_wait(const struct task *t, int64_t limit_s, const struct err *err,

@@ -58,6 +58,9 @@ struct outcome {
 struct outcome outcome_of_wait(const struct task *t, int64_t limit_s, const struct err *err,
                                struct arena *a);
 
+/* Its turn has not come: soon again. */
+struct outcome outcome_of_busy(const char *why, struct arena *a);
+
 /* Turns a failure into an outcome: failed with a time to try again, or dead. */
 struct outcome outcome_of_error(const struct err *err, int attempt, struct arena *a);
 

@@ -13,7 +13,7 @@
 
 #include <errno.h>
 
-enum { BUSY_AGAIN_MS = 2000, NEWER_MAX = 20 };
+enum { NEWER_MAX = 20 };
 
 struct production {
     const struct engine *engine;
@@ -186,14 +186,6 @@ static struct outcome failed(const struct production *p, const struct err *err, 
 
 /* ---- the flow -------------------------------------------------------------------------------- */
 
-static struct outcome later(const struct production *p, const struct err *err)
-{
-    return (struct outcome){.state = TASK_QUEUED,
-                            .run_at = clock_now_ms() + BUSY_AGAIN_MS,
-                            .reason = arena_strdup(p->arena, err->text),
-                            .patient = true};
-}
-
 static struct outcome built_only(const struct production *p)
 {
     size_t n = p->plan->builds.n;
@@ -231,6 +223,11 @@ static bool make(struct production *p, struct outcome *out)
     const char *tail = NULL;
     if (is_superseded(p, out))
         return false;
+    /* Whoever waits for the builder says so once, and not to the forge at every look. */
+    if (building_is_busy(p->engine)) {
+        *out = outcome_of_busy(BUILDING_BUSY, p->arena);
+        return false;
+    }
     tell(p, REPORT_PENDING, "building", NULL);
     if (prepare_prove(p->engine, p->plan, p->arena, &err) < 0) {
         *out = failed(p, &err, NULL);
@@ -238,7 +235,8 @@ static bool make(struct production *p, struct outcome *out)
     }
     if (building_run(p->engine, p->event, p->plan, p->policy, &opts, p->arena, &built, &tail,
                      &err) < 0) {
-        *out = err.kind == ERR_TEMP && err.code == EBUSY ? later(p, &err) : failed(p, &err, tail);
+        *out = err.kind == ERR_TEMP && err.code == EBUSY ? outcome_of_busy(err.text, p->arena)
+                                                         : failed(p, &err, tail);
         return false;
     }
     if (prepare_built(p->engine, p->plan, &built, p->arena, &err) == 0)

@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/domain/retry.h"
+#include "core/engine/building.h"
 #include "core/engine/closed.h"
 #include "core/engine/deliver.h"
 #include "core/engine/intake.h"
@@ -176,6 +177,9 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
         return rollback_task_run(e, t, &event, a, settled);
     if (event.kind == EVENT_CLOSED)
         return closed_run(e, t, &event, a);
+    /* Whoever waited for the builder the last time need not read and plan anew to wait on. */
+    if (str_eq(t->reason, BUILDING_BUSY) && building_is_busy(e))
+        return outcome_of_busy(BUILDING_BUSY, a);
     event.run_id = run_id_of(t, a);
     if (intake_plan(e, &event, a, &plan, &err) < 0)
         return err.kind == ERR_TEMP && err.code == EAGAIN ? not_yet(t, &err, a)

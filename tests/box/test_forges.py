@@ -1,6 +1,8 @@
 """GitHub and Gerrit end to end: their webhooks, their REST, a real registry."""
 
+import fcntl
 import json
+import time
 
 import pytest
 
@@ -66,6 +68,13 @@ def pull_request(number=7, merged=True, merge_commit=MERGED):
                          "head": {"ref": "topic", "sha": HEAD}},
         "repository": {"full_name": "team/app", "default_branch": "main"},
         "sender": {"login": "kim"}}).encode()
+
+
+def proposed(number=7):
+    event = json.loads(pull_request(number, merged=False))
+    event["action"] = "opened"
+    event["pull_request"]["state"] = "open"
+    return json.dumps(event).encode()
 
 
 def ended(slipway, ref, states=ENDED):
@@ -231,3 +240,29 @@ def test_gerrit_password_and_secret_show_nowhere(new_slipway, registry, review, 
     said = slipway.work.said() + slipway.serve.said()
     for secret in (GERRIT_SECRET, "box-password-of-review"):
         assert secret not in said and secret.encode() not in stored
+
+
+def test_whoever_waits_for_the_builder_asks_and_tells_nobody(new_slipway, registry, hub,
+                                                            repository, tmp_path):
+    """One status a commit and context at most: the forge counts them."""
+    hub.commit("team/app", HEAD, {".slipway.yaml": image_list(registry.host,
+                                                              (repository, ["latest"])).encode()})
+    hub.pull("team/app", 7, head=HEAD, merged=False)
+    builds = tmp_path / "builds"
+    builds.mkdir()
+    with open(builds / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        slipway = configured(new_slipway, registry, "hub", {}, may_build=["check"])
+        slipway.config["forges"]["hub"].update({"api": hub.url, "report": True,
+                                                "token": slipway.secret("token", TOKEN)})
+        slipway.config["builder"] = {"dir": str(builds), "scratch": str(tmp_path)}
+        slipway.write_config()
+        slipway.start()
+        assert slipway.post(proposed(), event="pull_request").status == 202
+        wait_until(lambda: ended(slipway, "change/7", ("queued",))[1] ==
+                   "another build is running", what="it waits its turn")
+        seen = hub.count()
+        time.sleep(5)
+        assert ended(slipway, "change/7", ("queued",))[1] == "another build is running"
+        assert hub.count() == seen and not hub.statuses, hub.statuses
+        slipway.stop()

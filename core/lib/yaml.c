@@ -27,6 +27,7 @@ struct loader {
     struct diags *diags;
     struct arena *arena;
     LIST(struct anchor) anchors;
+    bool last;    /* of several same keys the last one counts */
     size_t nodes; /* expanded, so far */
     size_t depth;
 };
@@ -331,8 +332,11 @@ static void settle_pairs(struct loader *l, struct built *map, pair_list *all)
             first = pair;
             continue;
         }
-        dropped[pair - all->at] = true;
-        if (!pair->merged)
+        bool replaces = l->last && !pair->merged && !is_merge_key(pair->key);
+        dropped[(replaces ? first : pair) - all->at] = true;
+        if (replaces)
+            first = pair;
+        else if (!pair->merged)
             report_duplicate(l, first->key, pair->key);
     }
     size_t kept = 0;
@@ -437,8 +441,8 @@ static const struct yml_node *load_document(struct loader *l)
     return type == YAML_STREAM_END_EVENT ? &root->node : NULL;
 }
 
-const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
-                                 struct diags *diags)
+static const struct yml_node *parse(const char *file, const void *text, size_t len, bool last,
+                                    struct diags *diags)
 {
     static const char mark[] = "\xEF\xBB\xBF";
     if (len > LIMIT_YAML_BYTES) {
@@ -448,7 +452,7 @@ const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
     }
     /* A list of its own, so that what diags already holds does not count. */
     struct diags found = {.arena = diags->arena};
-    struct loader l = {.file = file, .text = len ? text : "", .len = len};
+    struct loader l = {.file = file, .text = len ? text : "", .len = len, .last = last};
     l.diags = &found;
     l.arena = diags->arena;
     /* libyaml would count a byte order mark as a column. */
@@ -464,4 +468,16 @@ const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
     yaml_parser_delete(&l.parser);
     diag_append(diags, &found);
     return found.errors ? NULL : root;
+}
+
+const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
+                                 struct diags *diags)
+{
+    return parse(file, text, len, false, diags);
+}
+
+const struct yml_node *yml_parse_last(const char *file, const void *text, size_t len,
+                                      struct diags *diags)
+{
+    return parse(file, text, len, true, diags);
 }

@@ -38,12 +38,20 @@ struct yml_node {
 const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
                                  struct diags *diags);
 
+/* The same as Python's reader has it: of several same keys of a map the last one counts. */
+const struct yml_node *yml_parse_last(const char *file, const void *text, size_t len,
+                                      struct diags *diags);
+
 /* The value under a key of a map, NULL when absent or when the node is no map. */
 const struct yml_node *yml_get(const struct yml_node *map, const char *key);
 
 /* One error for each key that is not in the list, with "did you mean". */
 void yml_check_keys(const struct yml_node *map, const char *const *keys, size_t n,
                     struct diags *diags);
+
+/* What YAML 1.1's types make of a scalar: a quoted one, and one with a tag, is a text. */
+enum yml_kind { YML_TEXT, YML_NULL, YML_BOOL, YML_INT, YML_FLOAT, YML_TIME };
+enum yml_kind yml_kind(const struct yml_node *scalar);
 
 /* YAML 1.1: would this plain scalar be something else than a string (null, bool, number, time)? */
 bool yml_is_typed(const struct yml_node *scalar);

@@ -174,6 +174,20 @@ static const char *typed_as(const struct yml_node *n)
     return is_time_text(n->text) ? "a time" : NULL;
 }
 
+enum yml_kind yml_kind(const struct yml_node *scalar)
+{
+    bool value;
+    if (scalar->type != YML_SCALAR || !scalar->plain || scalar->tag)
+        return YML_TEXT;
+    const char *s = scalar->text;
+    return is_null_text(s)           ? YML_NULL
+           : text_to_bool(s, &value) ? YML_BOOL
+           : is_int_text(s)          ? YML_INT
+           : is_float_text(s)        ? YML_FLOAT
+           : is_time_text(s)         ? YML_TIME
+                                     : YML_TEXT;
+}
+
 bool yml_is_typed(const struct yml_node *scalar)
 {
     return scalar && typed_as(scalar) != NULL;

@@ -244,6 +244,10 @@ static void plan_upload(const struct job_work *j)
                       "directly (upload_container_image_promote: false)");
         return;
     }
+    if (staged && j->pipeline == PIPELINE_CHECK) {
+        refuse_job(j, "it would push what nobody has approved: it belongs under gate");
+        return;
+    }
     if (!staged && is_unreviewed(j->pipeline)) {
         refuse_job(j, "a direct upload would publish what has not merged: it belongs under "
                       "promote, post, tag or release");

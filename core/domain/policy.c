@@ -30,6 +30,22 @@ bool policy_may_publish(const struct policy_project *p, const char *repository)
     return policy_matches(&p->may_publish, repository, false);
 }
 
+const char *policy_behind(const struct policy_project *p, const char *repository, struct arena *a)
+{
+    const char *rest = p->intermediate ? str_after(repository, p->intermediate) : NULL;
+    if (!rest || *rest != '/')
+        return NULL;
+    /* The port of a registry was written with '_' there. */
+    char *name = arena_strdup(a, rest + 1);
+    char *host_end = strchr(name, '/'), *port = strchr(name, '_');
+    if (policy_may_publish(p, name))
+        return name;
+    if (!port || !host_end || port > host_end)
+        return NULL;
+    *port = ':';
+    return policy_may_publish(p, name) ? name : NULL;
+}
+
 bool policy_tag_is_immutable(const struct policy_project *p, const char *tag)
 {
     return policy_matches(&p->immutable, tag, false);

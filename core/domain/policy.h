@@ -81,6 +81,9 @@ bool policy_may_publish(const struct policy_project *p, const char *repository);
 /* May it be read with our credentials? `may_read`, or where the operator did not write it what may
  * be published. */
 bool policy_may_read(const struct policy_project *p, const char *repository);
+/* The repository that one of the intermediate registry stands for, where the project may publish to
+ * it; NULL: there is none. */
+const char *policy_behind(const struct policy_project *p, const char *repository, struct arena *a);
 bool policy_tag_is_immutable(const struct policy_project *p, const char *tag);
 
 #endif

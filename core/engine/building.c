@@ -406,8 +406,9 @@ static void forget(const char *dir)
 void building_forget(const struct engine *e, const char *key)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
-    if (e->build)
-        forget(key_dir(e, key, &a));
+    const char *dir = e->build ? key_dir(e, key, &a) : NULL;
+    if (dir && fs_exists(dir))
+        forget(dir);
 }
 
 void building_sweep(const struct engine *e)

@@ -56,8 +56,7 @@ bool building_is_busy(const struct engine *e);
 /* Forgets what is kept for a key: the task is at its end. */
 void building_forget(const struct engine *e, const char *key);
 
-/* At the start of `work`: removes folders that no unfinished task wants and that are older than a
- * day. */
+/* Now and then, while nothing is built: removes folders that nobody has touched for a day. */
 void building_sweep(const struct engine *e);
 
 #endif

@@ -10,8 +10,10 @@
 /* The name of the pipeline of such a task. */
 #define CLOSED_PIPELINE "clean-up"
 
-/* Sweeps the change's staged tags out of every repository in which the project has any. Whether it
- * is closed the forge is asked where it can be; else the event, which was signed, says so. */
+/* Sweeps the change's staged tags out of every repository in which the project may have any: those
+ * that the store knows, what a run left in an intermediate registry, and those that the change's
+ * own image list names (where that cannot be read, the outcome says so). Whether it is closed the
+ * forge is asked where it can be; else the event, which was signed, says so. */
 struct outcome closed_run(const struct engine *e, const struct task *t, const struct event *event,
                           struct arena *a);
 

@@ -81,20 +81,9 @@ static const char *why_ignored(const struct engine *e, const struct event *event
 static bool is_intermediate(const struct policy_project *policy, const struct event *event,
                             const struct event_image *image, struct arena *a)
 {
-    const char *rest =
-        policy->intermediate ? str_after(image->repository, policy->intermediate) : NULL;
     const char *prefix = arena_printf(a, "%s_", event->run_id ? event->run_id : "");
-    if (!rest || *rest != '/' || !event->run_id || !str_starts(image->tag, prefix))
-        return false;
-    /* The port of a registry was written with '_' there. */
-    char *name = arena_strdup(a, rest + 1);
-    char *host_end = strchr(name, '/'), *port = strchr(name, '_');
-    if (policy_may_publish(policy, name))
-        return true;
-    if (!port || !host_end || port > host_end)
-        return false;
-    *port = ':';
-    return policy_may_publish(policy, name);
+    return event->run_id && str_starts(image->tag, prefix) &&
+           policy_behind(policy, image->repository, a);
 }
 
 /* A gate may only record its own change's staged tags, where its project may publish: otherwise one

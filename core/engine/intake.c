@@ -42,7 +42,7 @@ static int default_branch(const struct engine *e, const struct event *event,
                           struct err *err)
 {
     *branch = event->default_branch;
-    if (*branch || !event->branch || !file || file->branches.n)
+    if (*branch || !event->branch || !file || file->branches.n || event->kind == EVENT_CLOSED)
         return 0;
     return ask_head(e, event, a, branch, err);
 }
@@ -105,7 +105,7 @@ int intake_plan(const struct engine *e, struct event *event, struct arena *a, st
                             .knows_registry = engine_knows_registry,
                             .ctx = e->registry};
     enum pipeline pipeline;
-    if (policy && plan_pipeline(event->kind, &pipeline)) {
+    if (policy && (plan_pipeline(event->kind, &pipeline) || event->kind == EVENT_CLOSED)) {
         if (ask_confirm(e, event, a, err) < 0 || read_list(e, event, a, &in.file, err) < 0 ||
             default_branch(e, event, in.file, a, &in.default_branch, err) < 0)
             return -1;

@@ -6,6 +6,7 @@
 #include "core/domain/tagselect.h"
 #include "core/engine/locks.h"
 #include "core/engine/mirror_make.h"
+#include "core/engine/mirror_owner.h"
 #include "core/os/clock.h"
 
 #include <errno.h>
@@ -84,21 +85,11 @@ static struct endpoint source_of(const struct mirror_work *w, const struct mirro
     };
 }
 
-/* What a promotion publishes is not a mirror's to move. Asked while the tag is locked. */
 static int check_owner(const struct mirror_work *w, const char *host, const char *name,
                        const char *tag, struct err *err)
 {
-    struct target row = {.registry = host, .name = name, .tag = tag};
-    if (!w->opts->store)
-        return 0;
-    if (store_targets_get(w->opts->store, &row, 1, w->arena, err) < 0)
-        return -1;
-    if (row.applied)
-        return err_set(err, ERR_PERM, 0, "this tag is published from %s: a mirror does not move it",
-                       row.order.project ? row.order.project : "a project");
-    if (row.locked_by)
-        return err_set(err, ERR_TEMP, 0, "this tag is just being published");
-    return 0;
+    struct store *store = w->opts->store;
+    return store ? mirror_check_owner(store, host, name, tag, w->arena, err) : 0;
 }
 
 static void add_copy(struct mirror_work *w, const struct mirror_entry *e,
@@ -311,12 +302,15 @@ static void prune_tag(struct mirror_work *w, const struct mirror_target *t, cons
     }
     if (op.absent)
         return;
+    if (check_owner(w, t->host, t->name, tag, &err) < 0) {
+        add_failure(w, NULL, target, &err);
+        return;
+    }
     if (w->opts->dry_run || !w->opts->may_prune) {
         add_row(w, MIRROR_WOULD_PRUNE, NULL, target)->digest = op.digest;
         return;
     }
-    if (check_owner(w, t->host, t->name, tag, &err) < 0 ||
-        registry_remove_tag(w->opts->registry, w->arena, t->host, t->name, tag, op.digest, true,
+    if (registry_remove_tag(w->opts->registry, w->arena, t->host, t->name, tag, op.digest, true,
                             NULL, NULL, &removal, &err) < 0) {
         add_failure(w, NULL, target, &err);
         return;

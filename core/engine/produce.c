@@ -2,6 +2,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/engine/ask.h"
 #include "core/engine/building.h"
 #include "core/engine/intake.h"
 #include "core/engine/prepare.h"
@@ -59,20 +60,47 @@ static bool writes(const struct plan *plan, const struct plan_tag *t)
     return false;
 }
 
-/* Will the newer task write all that this one would, so that nobody misses it? */
-static bool is_covered(const struct production *p, const struct task *newer)
+/* Numbered patchsets tell, then the forge's times; what came later is newer only where neither
+ * does.
+ */
+static bool is_later_patchset(const struct event *mine, const struct event *other)
+{
+    int64_t a = 0, b = 0;
+    if (mine->patchset && other->patchset && str_to_i64(mine->patchset, &a) &&
+        str_to_i64(other->patchset, &b) && a != b)
+        return b > a;
+    return !mine->happened_at || !other->happened_at || other->happened_at >= mine->happened_at;
+}
+
+/* What was told later may be older all the same; where nobody can say, it is not newer. */
+static bool is_newer(const struct production *p, const struct task *task, const struct event *event)
+{
+    struct err ignored = ERR_INIT;
+    enum ancestry related = ANCESTRY_NOT_ASKED;
+    struct order_key other = task->order;
+    other.commit = event->order_commit;
+    other.happened_at = event->happened_at;
+    if (order_wants_ancestry(&other, &p->task->order) &&
+        ask_ancestry(p->engine, event, &other, &p->task->order, &related, &ignored) < 0)
+        return false;
+    return order_compare(&other, &p->task->order, related) == ORDER_NEWER;
+}
+
+/* Will the later task write all that this one would, so that nobody misses it? */
+static bool is_covered(const struct production *p, const struct task *later)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct err ignored = ERR_INIT;
     struct event event = {0};
     struct plan plan = {0};
-    if (event_from_json(newer->event, &a, &event, &ignored) < 0)
+    if (event_from_json(later->event, &a, &event, &ignored) < 0)
         return false;
     /* Another patchset of the same change: nobody waits for what the former one built. */
     if (p->event->kind == EVENT_OPENED || p->event->kind == EVENT_GATED)
-        return event.kind == p->event->kind && str_eq(event.change, p->event->change);
+        return event.kind == p->event->kind && str_eq(event.change, p->event->change) &&
+               is_later_patchset(p->event, &event);
     if (intake_plan(p->engine, &event, &a, &plan, &ignored) < 0 || plan.verdict != PLAN_GO ||
-        plan.shadow)
+        plan.shadow || !is_newer(p, later, &event))
         return false;
     list_each (const struct plan_tag, t, &p->plan->tags)
         if (t->immutable || !writes(&plan, t))
@@ -80,10 +108,33 @@ static bool is_covered(const struct production *p, const struct task *newer)
     return p->plan->tags.n > 0;
 }
 
+/* What a later patchset's run staged is not written over by an earlier one's. */
+static bool is_outdated(const struct production *p, struct outcome *out)
+{
+    struct err ignored = ERR_INIT;
+    struct staged row;
+    bool is_there = false;
+    int64_t mine, theirs;
+    if (p->event->kind != EVENT_GATED || !p->event->patchset || !p->engine->store ||
+        store_staged_get(p->engine->store, p->event->forge, p->event->project, p->event->change,
+                         p->arena, &row, &is_there, &ignored) < 0 ||
+        !is_there || !row.patchset || !str_to_i64(p->event->patchset, &mine) ||
+        !str_to_i64(row.patchset, &theirs) || theirs <= mine)
+        return false;
+    *out = (struct outcome){
+        .state = TASK_SUPERSEDED,
+        .reason = arena_printf(p->arena, "patchset %s of change %s is staged already", row.patchset,
+                               p->event->change),
+    };
+    return true;
+}
+
 static bool is_superseded(const struct production *p, struct outcome *out)
 {
     struct err ignored = ERR_INIT;
     struct task_list newer = {0};
+    if (is_outdated(p, out))
+        return true;
     if (!p->task->id || store_lane_newer(p->engine->store, p->task->lane, p->task->id, NEWER_MAX,
                                          p->arena, &newer, &ignored) < 0)
         return false;
@@ -267,7 +318,5 @@ struct outcome produce_run(const struct engine *e, struct task *t, const struct 
         out = is_staging(plan) ? staged_all(&p)
               : plan->tags.n   ? publish(&p, settled)
                                : built_only(&p);
-    if (plan->builds.n && (out.state == TASK_DONE || out.state == TASK_DEAD))
-        building_forget(e, key_of(&p));
     return out;
 }

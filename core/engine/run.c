@@ -203,6 +203,17 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     return publish_run(e, t, &event, &plan, policy, a, settled);
 }
 
+/* What is at its end needs no sources and layouts any more; a retry by hand builds anew. */
+static void forget_builds(const struct engine *e, const struct task *t, enum task_state state)
+{
+    static const bool is_over[TASK__MAX] = {
+        [TASK_DONE] = true, [TASK_SKIPPED] = true, [TASK_SUPERSEDED] = true,
+        [TASK_DEAD] = true, [TASK_PARTIAL] = true, [TASK_CANCELLED] = true,
+    };
+    if (is_over[state])
+        building_forget(e, t->key);
+}
+
 bool run_task(const struct engine *e, struct task *t, struct arena *a)
 {
     int64_t started = clock_monotonic_ms();
@@ -212,6 +223,7 @@ bool run_task(const struct engine *e, struct task *t, struct arena *a)
     if (out.patient)
         t->attempt--;
     bool known = settle(e, t, &out, settled);
+    forget_builds(e, t, out.state);
     log_outcome(t, &out, started);
     return known;
 }
@@ -222,6 +234,7 @@ bool run_resume(const struct engine *e, struct task *t, struct arena *a)
     bool settled = false;
     struct outcome out = publish_resume(e, t, a, &settled);
     bool known = settle(e, t, &out, settled);
+    forget_builds(e, t, out.state);
     log_outcome(t, &out, started);
     return known;
 }

@@ -3,6 +3,8 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/base/strset.h"
+#include "core/domain/plan.h"
 #include "core/engine/locks.h"
 #include "core/engine/sweeping.h"
 #include "core/os/random.h"
@@ -26,13 +28,13 @@ struct registry_access sweeping_access(const struct sweeping *s)
     return (struct registry_access){.read_only = s->opts->dry_run, .patient = true};
 }
 
-int sweeping_look(const struct sweeping *s, const char *tag, struct arena *a, const char **digest,
-                  struct err *err)
+int sweeping_look(const struct sweeping *s, const struct leftover *l, struct arena *a,
+                  const char **digest, struct err *err)
 {
     struct registry_op op = {.verb = REGISTRY_HEAD,
-                             .host = s->host,
-                             .name = s->name,
-                             .ref = tag,
+                             .host = l->final.registry,
+                             .name = l->final.name,
+                             .ref = l->final.tag,
                              .access = sweeping_access(s)};
     if (registry_all(s->e->registry, a, &op, 1)) {
         *err = op.err;
@@ -44,8 +46,10 @@ int sweeping_look(const struct sweeping *s, const char *tag, struct arena *a, co
 
 bool sweep_concerns(const struct engine *e, const struct sweep_opts *opts, const char *repository)
 {
+    struct arena scratch CLEANUP(arena_release) = ARENA_INIT;
     list_each (const struct policy_project, p, e->policy)
-        if (p->mode == POLICY_PUBLISH && policy_may_publish(p, repository) &&
+        if (p->mode == POLICY_PUBLISH &&
+            (policy_may_publish(p, repository) || policy_behind(p, repository, &scratch)) &&
             (!opts->forge || str_eq(p->forge, opts->forge)) &&
             (!opts->project || pattern_match(p->match, opts->project)))
             return true;
@@ -101,7 +105,7 @@ static bool is_of_a_publication(struct sweeping *s, struct leftover *l, struct a
     struct err err = ERR_INIT;
     const char *shown = NULL;
     struct target row = {.registry = s->host, .name = s->name, .tag = l->c.tag.final};
-    if (sweeping_look(s, l->c.tag.final, a, &shown, &err) < 0 || !shown ||
+    if (sweeping_look(s, l, a, &shown, &err) < 0 || !shown ||
         store_targets_get(s->e->store, &row, 1, a, &err) < 0)
         return false;
     return str_eq(shown, row.applied) || str_eq(shown, row.desired);
@@ -112,7 +116,7 @@ static void remove_locked(struct sweeping *s, struct leftover *l, const char *wh
     struct err err = ERR_INIT;
     const char *kept = NULL;
     enum registry_removal removal;
-    if (sweeping_look(s, l->c.tag.final, a, &kept, &err) < 0) {
+    if (!l->run && sweeping_look(s, l, a, &kept, &err) < 0) {
         settle_failed(s, l, &err);
         return;
     }
@@ -148,7 +152,8 @@ static void remove_tag(struct sweeping *s, struct leftover *l, const char *why)
         settle(s, l, SWEEP_WOULD_REMOVE, why);
         return;
     }
-    *list_push(&scratch, &names) = arena_printf(&scratch, "%s:%s", s->repository, l->c.tag.final);
+    *list_push(&scratch, &names) =
+        arena_printf(&scratch, "%s/%s:%s", l->final.registry, l->final.name, l->final.tag);
     target_locks_take(s->e->locks, &names);
     remove_locked(s, l, why, &scratch);
     target_locks_drop(s->e->locks, &names);
@@ -193,6 +198,10 @@ static void inspect(struct sweeping *s, struct leftover *l, const struct registr
         return;
     }
     l->digest = l->row.digest = arena_strdup(s->here, op->digest);
+    if (l->run && !str_eq(l->digest, l->run->digest)) {
+        settle(s, l, SWEEP_KEPT, "it does not show what its run recorded: somebody moved it");
+        return;
+    }
     if (sweeping_answers(s, l, &err) < 0)
         settle_failed(s, l, &err);
     judge(s, l);
@@ -226,10 +235,9 @@ static int read_store(struct sweeping *s, const struct str_list *tags, struct er
     size_t n = s->list.n;
     struct target *rows = arena_alloc(s->here, 2 * n * sizeof *rows);
     for (size_t i = 0; i < n; i++) {
-        struct target row = {.registry = s->host, .name = s->name, .tag = s->list.at[i].tag};
-        rows[2 * i] = row;
-        row.tag = s->list.at[i].c.tag.final;
-        rows[2 * i + 1] = row;
+        rows[2 * i] =
+            (struct target){.registry = s->host, .name = s->name, .tag = s->list.at[i].tag};
+        rows[2 * i + 1] = s->list.at[i].final;
     }
     if (store_targets_get(s->e->store, rows, 2 * n, s->here, err) < 0 ||
         store_staged_tags(s->e->store, s->repository, tags, s->here, &s->records, err) < 0)
@@ -248,25 +256,86 @@ static int compare_tags(const void *left, const void *right)
     return strverscmp(l->tag, r->tag);
 }
 
+static struct leftover *add_leftover(struct sweeping *s, const char *tag,
+                                     const struct sweep_tag *parts)
+{
+    struct leftover *l = list_push(s->here, &s->list);
+    l->tag = tag;
+    l->c.tag = *parts;
+    l->final = (struct target){.registry = s->host, .name = s->name, .tag = parts->final};
+    l->row = (struct sweep_row){
+        .repository = s->repository, .tag = tag, .change = parts->change, .age_s = -1};
+    return l;
+}
+
+static bool is_of_change(const struct sweeping *s, const char *change)
+{
+    return !s->opts->change || str_eq(s->opts->change, change);
+}
+
+/* What a run left in an intermediate registry is known by its record alone: any other tag there is
+ * somebody else's (Zuul's builds have such names, too). */
+static void add_run(struct sweeping *s, const struct staged_tag *run)
+{
+    const struct policy_project *p = policy_find(s->e->policy, run->forge, run->project);
+    const char *behind =
+        p && p->mode == POLICY_PUBLISH ? policy_behind(p, s->repository, s->here) : NULL;
+    const char *slash = behind ? strchr(behind, '/') : NULL;
+    if (!slash || !is_of_change(s, run->change))
+        return;
+    const struct sweep_tag parts = {.change = run->change, .final = run->final};
+    struct leftover *l = add_leftover(s, run->tag, &parts);
+    l->run = run;
+    l->final.registry = arena_strndup(s->here, behind, (size_t)(slash - behind));
+    l->final.name = slash + 1;
+    if (str_empty(run->change))
+        l->row.change = NULL;
+}
+
+static void sort_tag(struct sweeping *s, const struct strset *runs, const char *tag,
+                     struct str_list *staged)
+{
+    struct sweep_tag parts;
+    void **run = strset_find(runs, tag);
+    if (run) {
+        add_run(s, *run);
+        return;
+    }
+    if (!s->is_published || !sweep_tag_parse(tag, s->here, &parts) ||
+        !is_of_change(s, parts.change))
+        return;
+    (void)add_leftover(s, tag, &parts);
+    *list_push(s->here, staged) = tag;
+}
+
+static bool is_published(const struct sweeping *s)
+{
+    list_each (const struct policy_project, p, s->e->policy)
+        if (p->mode == POLICY_PUBLISH && policy_may_publish(p, s->repository))
+            return true;
+    return false;
+}
+
 static int find_leftovers(struct sweeping *s, struct err *err)
 {
     struct str_list tags = {0}, staged = {0};
+    struct strset runs = {0};
     bool absent = false;
     struct registry_access access = sweeping_access(s);
+    s->is_published = is_published(s);
+    if (store_staged_runs(s->e->store, s->repository, s->here, &s->runs, err) < 0)
+        return -1;
+    if (!s->is_published && !s->runs.n)
+        return 0;
     if (registry_tags(s->e->registry, s->here, s->host, s->name, &access, &tags, &absent, err) < 0)
         return -1;
-    for (size_t i = 0; i < tags.n; i++) {
-        struct sweep_tag parts;
-        if (!sweep_tag_parse(tags.at[i], s->here, &parts) ||
-            (s->opts->change && !str_eq(s->opts->change, parts.change)))
-            continue;
-        struct leftover *l = list_push(s->here, &s->list);
-        l->tag = tags.at[i];
-        l->c.tag = parts;
-        l->row = (struct sweep_row){
-            .repository = s->repository, .tag = l->tag, .change = parts.change, .age_s = -1};
-        *list_push(s->here, &staged) = l->tag;
+    /* The newest record of a name is what it shows. */
+    list_each (struct staged_tag, run, &s->runs) {
+        void **place = strset_at(&runs, s->here, run->tag);
+        *place = *place ? *place : run;
     }
+    for (size_t i = 0; i < tags.n; i++)
+        sort_tag(s, &runs, tags.at[i], &staged);
     if (!s->list.n)
         return 0;
     qsort(s->list.at, s->list.n, sizeof *s->list.at, compare_tags);
@@ -312,7 +381,7 @@ void sweep_run(const struct engine *e, const struct sweep_opts *opts,
         s.host = arena_strndup(&here, s.repository, (size_t)(slash - s.repository));
         s.name = slash + 1;
         s.owners = (struct sweep_owners){0};
-        s.records = (struct staged_tag_list){0};
+        s.records = s.runs = (struct staged_tag_list){0};
         s.finals = (struct sweep_seen_list){0};
         s.list = (struct leftovers){0};
         sweep_one(&s);
@@ -337,16 +406,33 @@ static void log_row(const struct sweep_row *row)
            row->tag, "reason", row->reason, NULL);
 }
 
+/* Where runs may have left something of what is published there. */
+static void add_between(const struct engine *e, const char *repository, struct arena *a,
+                        struct str_list *out)
+{
+    list_each (const struct policy_project, p, e->policy) {
+        const char *host, *name;
+        if (p->mode != POLICY_PUBLISH || !p->intermediate || !policy_may_publish(p, repository) ||
+            !plan_intermediate(p->intermediate, repository, a, &host, &name))
+            continue;
+        const char *between = arena_printf(a, "%s/%s", host, name);
+        if (!str_in(between, out))
+            *list_push(a, out) = between;
+    }
+}
+
 void sweep_after_promotion(const struct engine *e, const char *repository)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
     struct sweep_result result;
     struct sweep_opts opts = {.older_than_s = -1, .max_asked = LIMIT_SWEEP_ASKED};
-    struct str_list one = {.at = &repository, .n = 1};
+    struct str_list places = {0};
     char removed[24], kept[24];
     if (!sweep_concerns(e, &opts, repository))
         return;
-    sweep_run(e, &opts, &one, &a, &result);
+    *list_push(&a, &places) = repository;
+    add_between(e, repository, &a, &places);
+    sweep_run(e, &opts, &places, &a, &result);
     list_each (const struct sweep_row, row, &result)
         log_row(row);
     (void)snprintf(removed, sizeof removed, "%zu", result.count[SWEEP_REMOVED]);

@@ -154,17 +154,19 @@ static const struct sweep_asked *ask(struct sweeping *s, const char *forge, cons
 
 /* ---- merged: promoted, superseded? ----------------------------------------------------------- */
 
-static int look_at_final(struct sweeping *s, const char *final, const char **digest,
+static int look_at_final(struct sweeping *s, const struct leftover *l, const char **digest,
                          struct err *err)
 {
+    const char *full =
+        arena_printf(s->here, "%s/%s:%s", l->final.registry, l->final.name, l->final.tag);
     list_each (const struct sweep_seen, seen, &s->finals)
-        if (str_eq(seen->tag, final)) {
+        if (str_eq(seen->full, full)) {
             *digest = seen->digest;
             return 0;
         }
-    if (sweeping_look(s, final, s->here, digest, err) < 0)
+    if (sweeping_look(s, l, s->here, digest, err) < 0)
         return -1;
-    *list_push(s->here, &s->finals) = (struct sweep_seen){.tag = final, .digest = *digest};
+    *list_push(s->here, &s->finals) = (struct sweep_seen){.full = full, .digest = *digest};
     return 0;
 }
 
@@ -199,7 +201,7 @@ static void look_at_merged(struct sweeping *s, struct leftover *l, struct sweep_
         answer->promoted = true;
     if (answer->promoted)
         return;
-    if (look_at_final(s, l->c.tag.final, &shown, &err) < 0) {
+    if (look_at_final(s, l, &shown, &err) < 0) {
         answer->trouble = arena_strdup(s->here, err.text);
         answer->temporary = err.kind == ERR_TEMP;
         return;
@@ -218,7 +220,8 @@ static int answer_of(struct sweeping *s, struct leftover *l, const struct sweep_
     const struct staged_tag *r = l->record;
     *answer =
         (struct sweep_answer){.forge = o->forge, .project = o->project, .change = l->c.tag.change};
-    if (o->unknown)
+    /* A gate may have no change; then nobody can be asked. */
+    if (o->unknown || str_empty(answer->change))
         return 0;
     if (r && str_eq(r->forge, o->forge) && str_eq(r->project, o->project) &&
         event_change_ok(r->change))
@@ -235,6 +238,18 @@ static int answer_of(struct sweeping *s, struct leftover *l, const struct sweep_
         return 0;
     const char *ref = arena_printf(s->here, "change/%s", answer->change);
     return store_task_pending(s->e->store, o->forge, o->project, ref, &answer->pending, err);
+}
+
+/* A run's tag is its project's, as recorded. */
+static struct sweep_owners owner_of_run(struct sweeping *s, struct leftover *l)
+{
+    struct sweep_owners one = {0};
+    l->record = l->run;
+    *list_push(s->here, &one) =
+        (struct sweep_owner){.forge = l->run->forge,
+                             .project = l->run->project,
+                             .policy = policy_find(s->e->policy, l->run->forge, l->run->project)};
+    return one;
 }
 
 static bool is_wanted(const struct sweeping *s, const struct sweep_owners *owners)
@@ -267,7 +282,7 @@ static int64_t limit_of(const struct sweeping *s, const struct sweep_owners *own
 
 int sweeping_answers(struct sweeping *s, struct leftover *l, struct err *err)
 {
-    struct sweep_owners owners = owners_of(s, l);
+    struct sweep_owners owners = l->run ? owner_of_run(s, l) : owners_of(s, l);
     l->skip = !is_wanted(s, &owners);
     l->c.limit_s = limit_of(s, &owners);
     if (owners.n == 1 && !owners.at[0].unknown)

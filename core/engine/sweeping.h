@@ -15,9 +15,11 @@ struct leftover {
     struct sweep_case c;
     const char *digest;              /* NULL: gone meanwhile, or could not be read */
     const struct staged_tag *record; /* of this very digest; NULL: none */
-    struct target final;             /* the store's row of its final tag */
-    bool skip;                       /* of no concern to this sweep, or gone */
-    bool settled;                    /* the row says all */
+    const struct staged_tag *run; /* it is a run's, in an intermediate registry; NULL: a change's,
+                                     beside its final tag */
+    struct target final;          /* the store's row of its final tag */
+    bool skip;                    /* of no concern to this sweep, or gone */
+    bool settled;                 /* the row says all */
     struct sweep_row row;
 };
 
@@ -59,7 +61,7 @@ struct sweep_asked_list {
 
 /* A final tag as it was seen, for judging only. */
 struct sweep_seen {
-    const char *tag;
+    const char *full;
     const char *digest; /* NULL: absent */
 };
 
@@ -82,17 +84,19 @@ struct sweeping {
     const char *repository;
     const char *host;
     const char *name;
+    bool is_published; /* somebody may publish here: there may be staged tags of changes */
     struct sweep_owners owners;
-    struct staged_tag_list records;
+    struct staged_tag_list records; /* of those */
+    struct staged_tag_list runs;
     struct sweep_seen_list finals;
     struct leftovers list;
 };
 
 bool sweeping_stopped(const struct sweeping *s);
 struct registry_access sweeping_access(const struct sweeping *s);
-/* What a tag shows, NULL in *digest when it is absent. */
-int sweeping_look(const struct sweeping *s, const char *tag, struct arena *a, const char **digest,
-                  struct err *err);
+/* What the final tag of a leftover shows, NULL in *digest when it is absent. */
+int sweeping_look(const struct sweeping *s, const struct leftover *l, struct arena *a,
+                  const char **digest, struct err *err);
 
 /* sweep_ask.c: who may own tags of the repository. */
 int sweeping_owners(struct sweeping *s, struct err *err);

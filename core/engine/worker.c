@@ -3,6 +3,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/engine/building.h"
 #include "core/engine/clean.h"
 #include "core/engine/deliver.h"
 #include "core/engine/mirror.h"
@@ -374,6 +375,7 @@ static void prune(struct worker *w)
     w->pruned_at = now;
     if (store_deliveries_prune(w->engine->store, now - w->opts->keep_ignored_s * 1000, &err) < 0)
         log_warn("old deliveries could not be forgotten", "reason", err.text, NULL);
+    building_sweep(w->engine);
 }
 
 static void queue_timers(struct worker *w)

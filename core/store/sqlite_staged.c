@@ -341,6 +341,43 @@ int store_staged_tags(struct store *s, const char *repository, const struct str_
     return commit_read(&s->commit, staged_tags_op, &c, err);
 }
 
+static int staged_runs_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct staged_tags *c = ctx;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT i.tag, i.digest, s.forge, s.project, s.change, s.recorded_at, s.promoted,"
+                  " substr(i.tag, length(s.run_id) + 2)"
+                  " FROM staged_image i INDEXED BY staged_image_tag"
+                  " CROSS JOIN staged s ON s.id = i.staged"
+                  " WHERE i.repository = ?1 AND s.run_id != ''"
+                  " AND substr(i.tag, 1, length(s.run_id) + 1) = s.run_id || '_'"
+                  " ORDER BY s.recorded_at DESC, s.id DESC",
+                  SQL_ARGS(sql_text(c->repository)), &q, err))
+        return -1;
+    int rc;
+    while ((rc = sql_step(q, err)) > 0)
+        *list_push(c->a, c->out) = (struct staged_tag){
+            .tag = sql_col_text(q, 0, c->a),
+            .digest = sql_col_text(q, 1, c->a),
+            .forge = sql_col_text(q, 2, c->a),
+            .project = sql_col_text(q, 3, c->a),
+            .change = sql_col_text(q, 4, c->a),
+            .recorded_at = sql_col_int(q, 5),
+            .promoted = sql_col_bool(q, 6),
+            .final = sql_col_text(q, 7, c->a),
+        };
+    return rc;
+}
+
+int store_staged_runs(struct store *s, const char *repository, struct arena *a,
+                      struct staged_tag_list *out, struct err *err)
+{
+    *out = (struct staged_tag_list){0};
+    struct staged_tags c = {.repository = repository, .a = a, .out = out};
+    return commit_read(&s->commit, staged_runs_op, &c, err);
+}
+
 /* One text a row. */
 struct texts {
     const char *query;

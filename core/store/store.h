@@ -267,7 +267,8 @@ struct target {
     const char *held;    /* why an operator pinned it; NULL: nobody did */
     int64_t moved_by;    /* the task that moved it last, 0: none */
     int64_t rolled_back; /* the rollback whose digest it still shows, 0: none. What has the same
-                            place in the order as the target is no news then */
+                            place in the order as the target is no news then. Of its order the
+                            version is forgotten: ancestry and times decide what comes next */
 };
 
 struct target_list {
@@ -394,6 +395,7 @@ struct staged_tag {
     const char *change; /* "" for a gate without one */
     int64_t recorded_at;
     bool promoted;
+    const char *final; /* store_staged_runs: the tag without its run; else NULL */
 };
 
 struct staged_tag_list {
@@ -406,6 +408,11 @@ struct staged_tag_list {
  * several rows, or none. */
 int store_staged_tags(struct store *s, const char *repository, const struct str_list *tags,
                       struct arena *a, struct staged_tag_list *out, struct err *err);
+
+/* The tags of runs ("<run id>_<tag>") that are recorded for a repository of an intermediate
+ * registry, the newest record first. */
+int store_staged_runs(struct store *s, const char *repository, struct arena *a,
+                      struct staged_tag_list *out, struct err *err);
 
 /* ---- reports ---- */
 

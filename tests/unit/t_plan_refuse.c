@@ -138,8 +138,8 @@ static const struct {
 } job_rows[] = {
     {EVENT_GATED, PIPELINE_GATE, JOB_UPLOAD, false, PROMOTE_BY_TAG, true, PLAN_GO,
      "build of app   -> registry.example.org/team/app:change_7_latest\n"},
-    {EVENT_OPENED, PIPELINE_CHECK, JOB_UPLOAD, false, PROMOTE_BY_TAG, true, PLAN_GO,
-     "app:change_7_latest"},
+    {EVENT_OPENED, PIPELINE_CHECK, JOB_UPLOAD, false, PROMOTE_BY_TAG, true, PLAN_REFUSED,
+     "it would push what nobody has approved"},
     {EVENT_GATED, PIPELINE_GATE, JOB_UPLOAD, true, PROMOTE_BY_TAG, true, PLAN_REFUSED,
      "would publish what has not merged"},
     {EVENT_GATED, PIPELINE_GATE, JOB_UPLOAD, true, PROMOTE_BY_TAG, false, PLAN_NOTHING,

@@ -76,6 +76,7 @@ struct build_layout {
     const char *name;     /* of the image */
     const char *platform; /* NULL: the builder's own */
     const char *path;     /* absolute: an OCI layout with exactly one root */
+    const char *digest;   /* of that root, as it was when the build ended; NULL: not looked at */
 };
 
 struct build_layouts {

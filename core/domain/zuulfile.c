@@ -10,35 +10,63 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Is the file in or below a folder that asks to be passed over? */
-static bool is_ignored(const char *path, const struct str_list *folders)
+static void sort_paths(struct str_list *list)
 {
-    for (size_t i = 0; i < folders->n; i++)
-        if (str_starts(path, folders->at[i]))
-            return true;
-    return false;
+    if (list->n)
+        qsort(list->at, list->n, sizeof *list->at, by_text);
+}
+
+/* The last of a sorted list that does not come after the text; NULL: all do. */
+static const char *last_before(const struct str_list *sorted, const char *text)
+{
+    size_t low = 0, high = sorted->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(sorted->at[middle], text) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low ? sorted->at[low - 1] : NULL;
+}
+
+/* The folders to pass over, as "zuul.d/x/", sorted. None is in another, so that of a path below one
+ * of them it is that one which sorts last before it. */
+static struct str_list ignored_folders(const struct str_list *paths, struct arena *a)
+{
+    struct str_list all = {0}, outer = {0};
+    for (size_t i = 0; i < paths->n; i++) {
+        const char *slash = strrchr(paths->at[i], '/');
+        if (slash && str_eq(slash, "/.zuul.ignore"))
+            *list_push(a, &all) =
+                arena_strndup(a, paths->at[i], (size_t)(slash + 1 - paths->at[i]));
+    }
+    sort_paths(&all);
+    for (size_t i = 0; i < all.n; i++)
+        if (!outer.n || !str_starts(all.at[i], outer.at[outer.n - 1]))
+            *list_push(a, &outer) = all.at[i];
+    return outer;
+}
+
+static bool is_chosen(const char *path, const char *root, const struct str_list *ignored)
+{
+    if (!str_ends(root, "/"))
+        return str_eq(path, root);
+    if (!str_starts(path, root) || !str_ends(path, ".yaml"))
+        return false;
+    const char *folder = last_before(ignored, path);
+    return !folder || !str_starts(path, folder);
 }
 
 struct str_list zuulfile_choose(const struct str_list *paths, struct arena *a)
 {
     static const char *const roots[] = {"zuul.yaml", "zuul.d/", ".zuul.yaml", ".zuul.d/"};
-    struct str_list found = {0}, ignored = {0};
-    for (size_t i = 0; i < paths->n; i++) {
-        const char *slash = strrchr(paths->at[i], '/');
-        if (slash && str_eq(slash, "/.zuul.ignore"))
-            *list_push(a, &ignored) =
-                arena_strndup(a, paths->at[i], (size_t)(slash + 1 - paths->at[i]));
-    }
-    for (size_t r = 0; r < ARRAY_LEN(roots) && !found.n; r++) {
-        bool is_folder = str_ends(roots[r], "/");
+    struct str_list found = {0}, ignored = ignored_folders(paths, a);
+    for (size_t r = 0; r < ARRAY_LEN(roots) && !found.n; r++)
         for (size_t i = 0; i < paths->n; i++)
-            if (is_folder ? str_starts(paths->at[i], roots[r]) && str_ends(paths->at[i], ".yaml") &&
-                                !is_ignored(paths->at[i], &ignored)
-                          : str_eq(paths->at[i], roots[r]))
+            if (is_chosen(paths->at[i], roots[r], &ignored))
                 *list_push(a, &found) = paths->at[i];
-    }
-    if (found.n)
-        qsort(found.at, found.n, sizeof *found.at, by_text);
+    sort_paths(&found);
     return found;
 }
 
@@ -51,18 +79,30 @@ static const struct yml_node *member(const struct yml_node *map, const char *key
     return n && yml_is_null(n) ? NULL : n;
 }
 
-static const char *read_text(const struct yml_node *n, const char *what, struct diags *diags)
+/* Readers tell by their result, not by the number of findings: an alias of what was reported is
+ * reported only once, and no better for it. */
+static bool read_text(const struct yml_node *n, const char *what, const char **out,
+                      struct diags *diags)
 {
-    const char *text = n->type == YML_SCALAR ? zuulfile_text(n, diags->arena) : NULL;
-    if (!text)
+    *out = n->type == YML_SCALAR ? zuulfile_text(n, diags->arena) : NULL;
+    if (!*out)
         diag_error(diags, n->at, "%s must be a text", what);
-    return text;
+    return *out != NULL;
 }
 
-static void read_flag(const struct yml_node *n, const char *what, bool *out, struct diags *diags)
+static bool read_name(const struct yml_node *n, const char *what, const char **out,
+                      struct diags *diags)
 {
-    if (n)
-        (void)yml_want_bool(n, what, out, diags);
+    if (!read_text(n, what, out, diags))
+        return false;
+    if (!**out)
+        diag_error(diags, n->at, "%s must not be empty", what);
+    return **out != '\0';
+}
+
+static bool read_flag(const struct yml_node *n, const char *what, bool *out, struct diags *diags)
+{
+    return !n || yml_want_bool(n, what, out, diags);
 }
 
 /* One item, or a list of them. */
@@ -76,67 +116,75 @@ static const struct yml_node *item_at(const struct yml_node *n, size_t i)
     return n->type == YML_SEQ ? n->items[i] : n;
 }
 
-static void read_matcher(const struct yml_node *n, const char *what, struct zuul_matchers *out,
-                         struct diags *diags)
+/* {regex: text, negate: flag} and nothing else. */
+static bool read_matcher_map(const struct yml_node *n, const char *what, struct zuul_matcher *out,
+                             struct diags *diags)
 {
-    struct zuul_matcher m = {.at = n->at};
-    const struct yml_node *regex = n->type == YML_MAP ? member(n, "regex") : n;
+    static const char *const keys[] = {"regex", "negate"};
+    const struct yml_node *regex = member(n, "regex");
     if (!regex) {
         diag_error(diags, n->at, "%s must be a regular expression, or a map with `regex`", what);
-        return;
+        return false;
     }
-    if (n->type == YML_MAP)
-        read_flag(member(n, "negate"), "negate", &m.negate, diags);
-    m.regex = read_text(regex, what, diags);
-    if (m.regex)
-        *list_push(diags->arena, out) = m;
+    yml_check_keys(n, keys, ARRAY_LEN(keys), diags);
+    bool known = n->n == 1 + (size_t)(yml_get(n, "negate") != NULL);
+    bool ok = read_flag(member(n, "negate"), "negate", &out->negate, diags);
+    return read_text(regex, what, &out->regex, diags) && ok && known;
 }
 
-static void read_matchers(const struct yml_node *map, const char *key, struct zuul_matchers *out,
+static bool read_matchers(const struct yml_node *map, const char *key, struct zuul_matchers *out,
                           struct diags *diags)
 {
     const struct yml_node *n = member(map, key);
+    bool ok = true;
     if (!n)
-        return;
+        return true;
     out->given = true;
-    for (size_t i = 0; i < count_items(n); i++)
-        read_matcher(item_at(n, i), key, out, diags);
+    /* To Python an empty text is as false as an empty list. */
+    if (n->type == YML_SCALAR && !n->len)
+        return true;
+    for (size_t i = 0; i < count_items(n); i++) {
+        const struct yml_node *item = item_at(n, i);
+        struct zuul_matcher m = {.at = item->at};
+        if (item->type == YML_MAP ? read_matcher_map(item, key, &m, diags)
+                                  : read_text(item, key, &m.regex, diags))
+            *list_push(diags->arena, out) = m;
+        else
+            ok = false;
+    }
+    return ok;
 }
 
-static const struct yml_node *read_vars(const struct yml_node *map, struct diags *diags)
+static bool read_vars(const struct yml_node *map, const struct yml_node **out, struct diags *diags)
 {
-    const struct yml_node *vars = member(map, "vars");
-    return vars && yml_want_map(vars, "vars", diags) ? vars : NULL;
+    *out = member(map, "vars");
+    return !*out || yml_want_map(*out, "vars", diags);
 }
 
 /* ---- stanzas --------------------------------------------------------------------------------- */
 
-static void read_job_parts(const struct yml_node *map, struct zuul_job_stanza *job,
+static bool read_job_parts(const struct yml_node *map, struct zuul_job_stanza *job,
                            struct diags *diags)
 {
     const struct yml_node *parent = yml_get(map, "parent");
+    bool ok = !parent || yml_is_null(parent) || read_text(parent, "parent", &job->parent, diags);
     job->has_parent = parent != NULL;
-    if (parent && !yml_is_null(parent))
-        job->parent = read_text(parent, "parent", diags);
-    read_flag(member(map, "abstract"), "abstract", &job->abstract, diags);
-    read_matchers(map, "branches", &job->branches, diags);
-    read_matchers(map, "files", &job->files, diags);
-    read_matchers(map, "irrelevant-files", &job->irrelevant_files, diags);
-    job->vars = read_vars(map, diags);
+    ok = read_flag(member(map, "abstract"), "abstract", &job->abstract, diags) && ok;
+    ok = read_matchers(map, "branches", &job->branches, diags) && ok;
+    ok = read_matchers(map, "files", &job->files, diags) && ok;
+    ok = read_matchers(map, "irrelevant-files", &job->irrelevant_files, diags) && ok;
+    return read_vars(map, &job->vars, diags) && ok;
 }
 
 static void read_job(const struct yml_node *map, const char *branch, struct zuulfile *out,
                      struct diags *diags)
 {
-    size_t errors = diags->errors;
     struct zuul_job_stanza job = {.at = map->at, .branch = branch};
     const struct yml_node *name = member(map, "name");
     if (!name)
         diag_error(diags, map->at, "a job needs a name");
-    else
-        job.name = read_text(name, "name", diags);
-    read_job_parts(map, &job, diags);
-    if (diags->errors == errors)
+    bool ok = name && read_name(name, "name", &job.name, diags);
+    if (read_job_parts(map, &job, diags) && ok)
         *list_push(diags->arena, &out->jobs) = job;
 }
 
@@ -144,7 +192,6 @@ static void read_job(const struct yml_node *map, const char *branch, struct zuul
 static void read_entry(const struct yml_node *item, const char *branch,
                        struct zuul_job_stanzas *out, struct diags *diags)
 {
-    size_t errors = diags->errors;
     const struct yml_node *name = item, *parts = NULL;
     if (item->type == YML_MAP) {
         if (item->n != 1) {
@@ -156,10 +203,11 @@ static void read_entry(const struct yml_node *item, const char *branch,
         parts = yml_is_null(item->pairs[0].value) ? NULL : item->pairs[0].value;
     }
     struct zuul_job_stanza job = {.at = item->at, .branch = branch};
-    job.name = read_text(name, "a job's name", diags);
-    if (parts && yml_want_map(parts, "what a job is given", diags))
-        read_job_parts(parts, &job, diags);
-    if (diags->errors == errors)
+    bool ok = read_name(name, "a job's name", &job.name, diags);
+    if (parts)
+        ok = yml_want_map(parts, "what a job is given", diags) &&
+             read_job_parts(parts, &job, diags) && ok;
+    if (ok)
         *list_push(diags->arena, out) = job;
 }
 
@@ -175,24 +223,36 @@ static void read_pipeline(const struct yml_pair *pair, const char *branch,
     *list_push(diags->arena, out) = p;
 }
 
+static bool read_templates(const struct yml_node *map, struct str_list *out, struct diags *diags)
+{
+    const struct yml_node *n = member(map, "templates");
+    bool ok = true;
+    for (size_t i = 0; n && i < count_items(n); i++) {
+        const char *text;
+        if (read_name(item_at(n, i), "a template's name", &text, diags))
+            *list_push(diags->arena, out) = text;
+        else
+            ok = false;
+    }
+    return ok;
+}
+
 static void read_project(const struct yml_node *map, const char *branch,
                          struct zuul_project_stanzas *out, struct diags *diags)
 {
     struct zuul_project_stanza project = {.at = map->at, .branch = branch};
-    const struct yml_node *name = member(map, "name"), *templates = member(map, "templates");
-    if (name)
-        project.name = read_text(name, "name", diags);
-    for (size_t i = 0; templates && i < count_items(templates); i++) {
-        const char *text = read_text(item_at(templates, i), "a template's name", diags);
-        if (text)
-            *list_push(diags->arena, &project.templates) = text;
-    }
-    project.vars = read_vars(map, diags);
+    const struct yml_node *name = member(map, "name");
+    bool ok = !name || read_text(name, "name", &project.name, diags);
+    if (str_empty(project.name))
+        project.name = NULL;
+    ok = read_templates(map, &project.templates, diags) && ok;
+    ok = read_vars(map, &project.vars, diags) && ok;
     /* Every other key with jobs below it is a pipeline, however the site calls it. */
     for (size_t i = 0; i < map->n; i++)
         if (map->pairs[i].value->type == YML_MAP && !str_eq(map->pairs[i].key->text, "vars"))
             read_pipeline(&map->pairs[i], branch, &project.pipelines, diags);
-    *list_push(diags->arena, out) = project;
+    if (ok)
+        *list_push(diags->arena, out) = project;
 }
 
 static void read_template(const struct yml_node *map, const char *branch, struct zuulfile *out,
@@ -227,30 +287,17 @@ static void read_stanza(const struct yml_node *item, const char *branch, struct 
         read_template(map, branch, out, diags);
 }
 
-/* Only blanks and comments: Zuul takes that for a file that says nothing. */
-static bool is_blank(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '#')
-            while (i < len && text[i] != '\n')
-                i++;
-        else if (!strchr(" \t\r\n", text[i]))
-            return false;
-    }
-    return true;
-}
-
 bool zuulfile_read(const char *path, const char *branch, const void *text, size_t len,
                    struct zuulfile *out, struct diags *diags)
 {
     size_t errors = diags->errors;
-    if (is_blank(text, len))
-        return true;
-    const struct yml_node *root = yml_parse_last(path, text, len, diags);
+    const char *file = arena_strdup(diags->arena, path);
+    const struct yml_node *root = yml_parse_last(file, text, len, diags);
     if (!root || yml_is_null(root))
         return root != NULL;
     if (!yml_want_seq(root, "the file", diags))
         return false;
+    branch = arena_strdup(diags->arena, branch);
     for (size_t i = 0; i < root->n; i++)
         read_stanza(root->items[i], branch, out, diags);
     return diags->errors == errors;

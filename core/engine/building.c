@@ -9,6 +9,7 @@
 #include "core/os/clock.h"
 #include "core/os/fs.h"
 #include "core/os/lock.h"
+#include "core/registry/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -119,7 +120,8 @@ static bool is_same(const struct building *b)
 
 static int start_afresh(const struct building *b, struct err *err)
 {
-    static const char *const parts[] = {"spec.json", "out", "src", "src.part", "siblings", "log"};
+    static const char *const parts[] = {"spec.json", "out", "src",  "src.part",
+                                        "siblings",  "log", "roots"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         if (fs_remove_tree(part_of(b, parts[i]), err) < 0)
             return -1;
@@ -322,6 +324,39 @@ static bool find_layouts(const struct building *b, const struct build_image *ima
     return true;
 }
 
+/* Every layout by its name and root: what is kept lies where other builds' steps may write, should
+ * they leave their root. */
+static const char *roots_text(const struct building *b, struct built_list *list)
+{
+    const char *text = "";
+    list_each (struct built, built, list)
+        list_each (struct build_layout, l, &built->layouts) {
+            struct err ignored = ERR_INIT;
+            struct descriptor root = {0};
+            bool absent = false;
+            struct layout *layout = layout_open(l->path, false, &ignored);
+            if (layout && layout_root(layout, NULL, b->arena, &root, &absent, &ignored) == 0)
+                l->digest = root.digest;
+            if (layout)
+                layout_close(layout);
+            text = arena_printf(b->arena, "%s%s %s\n", text, l->path, l->digest ? l->digest : "-");
+        }
+    return text;
+}
+
+static int remember_roots(const struct building *b, struct built_list *list, struct err *err)
+{
+    const char *text = roots_text(b, list);
+    return fs_replace_file(part_of(b, "roots"), text, strlen(text), 0600, err);
+}
+
+static bool has_same_roots(const struct building *b, struct built_list *list)
+{
+    struct strbuf kept CLEANUP_STRBUF = STRBUF_INIT(KIB(64));
+    return fs_read_file(part_of(b, "roots"), &kept, NULL) == 0 &&
+           str_eq(kept.buf, roots_text(b, list));
+}
+
 static bool collect(const struct building *b, struct built_list *out)
 {
     struct built_list all = {0};
@@ -347,15 +382,16 @@ static int lock_base(const struct engine *e, struct err *err)
 static int build(struct building *b, struct built_list *out, const char **tail, struct err *err)
 {
     /* A retry that has to push only need not wait for another's build. */
-    if (is_same(b) && collect(b, out))
+    bool kept = is_same(b) && collect(b, out);
+    if (kept && has_same_roots(b, out))
         return 0;
     int lock CLEANUP(cleanup_fd) = lock_base(b->engine, err);
-    if (lock < 0 || make_place(b, err) < 0 || get_source(b, err) < 0 || get_siblings(b, err) < 0 ||
-        ask_builder(b, tail, err) < 0)
+    if (lock < 0 || (kept && start_afresh(b, err) < 0) || make_place(b, err) < 0 ||
+        get_source(b, err) < 0 || get_siblings(b, err) < 0 || ask_builder(b, tail, err) < 0)
         return -1;
-    return collect(b, out) ? 0
-                           : err_set(err, ERR_TEMP, EPROTO,
-                                     "the builder is done, but not all layouts are there");
+    if (!collect(b, out))
+        return err_set(err, ERR_TEMP, EPROTO, "the builder is done, but not all layouts are there");
+    return remember_roots(b, out, err);
 }
 
 int building_run(const struct engine *e, const struct event *event, const struct plan *plan,

@@ -77,6 +77,8 @@ static void add_listed(struct closing *c)
         c->read_again = err.kind == ERR_TEMP && c->task->attempt < LIST_TRIES;
         return;
     }
+    if (!plan.cleaned.n)
+        c->unread = plan.reason;
     list_each (const struct plan_note, note, &plan.cleaned) {
         const char *colon = strrchr(note->what, ':');
         add(c, arena_strndup(c->arena, note->what, (size_t)(colon - note->what)));
@@ -117,4 +119,14 @@ struct outcome closed_run(const struct engine *e, const struct task *t, const st
         return (struct outcome){.state = TASK_DONE, .reason = summary(&c, &result)};
     (void)err_set(&err, ERR_TEMP, 0, "%s", summary(&c, &result));
     return outcome_of_error(&err, t->attempt, a);
+}
+
+bool closed_since(const struct engine *e, const struct task *t)
+{
+    struct err ignored = ERR_INIT;
+    int64_t id = 0;
+    return e->store &&
+           store_task_since(e->store, t->forge, t->project, t->ref, CLOSED_PIPELINE, t->order.seq,
+                            &id, &ignored) == 0 &&
+           id != 0;
 }

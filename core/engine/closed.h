@@ -17,4 +17,8 @@
 struct outcome closed_run(const struct engine *e, const struct task *t, const struct event *event,
                           struct arena *a);
 
+/* Was the task's change closed after what the task was made for? Then its staged tags would stay:
+ * the clean-up has been. */
+bool closed_since(const struct engine *e, const struct task *t);
+
 #endif

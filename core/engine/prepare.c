@@ -116,7 +116,8 @@ static int open_layouts(const struct engine *e, struct pushes *list, struct copy
     list_each (struct push, p, list) {
         p->copies = &copies[n];
         list_each (const struct build_layout, l, &p->built->layouts) {
-            copies[n] = (struct copy){.to = target_of(e, p->to), .no_companions = true};
+            copies[n] = (struct copy){
+                .to = target_of(e, p->to), .expected = l->digest, .no_companions = true};
             copies[n].from.layout = layout_open(l->path, false, err);
             if (!copies[n++].from.layout)
                 return -1;

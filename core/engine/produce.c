@@ -4,6 +4,7 @@
 #include "core/base/str.h"
 #include "core/engine/ask.h"
 #include "core/engine/building.h"
+#include "core/engine/closed.h"
 #include "core/engine/intake.h"
 #include "core/engine/prepare.h"
 #include "core/engine/provenance.h"
@@ -129,11 +130,23 @@ static bool is_outdated(const struct production *p, struct outcome *out)
     return true;
 }
 
+static bool is_closed(const struct production *p, struct outcome *out)
+{
+    bool of_change = p->event->kind == EVENT_OPENED || p->event->kind == EVENT_GATED;
+    if (!of_change || !closed_since(p->engine, p->task))
+        return false;
+    *out = (struct outcome){
+        .state = TASK_SUPERSEDED,
+        .reason = arena_printf(p->arena, "change %s was closed meanwhile", p->event->change),
+    };
+    return true;
+}
+
 static bool is_superseded(const struct production *p, struct outcome *out)
 {
     struct err ignored = ERR_INIT;
     struct task_list newer = {0};
-    if (is_outdated(p, out))
+    if (is_outdated(p, out) || is_closed(p, out))
         return true;
     if (!p->task->id || store_lane_newer(p->engine->store, p->task->lane, p->task->id, NEWER_MAX,
                                          p->arena, &newer, &ignored) < 0)
@@ -216,22 +229,20 @@ bool produce_rebuilds(const struct engine *e, const struct event *event, struct 
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
-static void tell(const struct production *p, enum report_state state, const char *summary,
-                 const char *body)
+/* Its end is told when the task has been settled. */
+static void tell_begin(const struct production *p)
 {
     const struct report r = {
-        .state = state, .pipeline = p->task->pipeline, .summary = summary, .body = body};
+        .state = REPORT_PENDING, .pipeline = p->task->pipeline, .summary = "building"};
     report_queue(p->engine, p->event, p->task->id, &r);
 }
 
-/* Failures that may pass are no verdict yet. */
 static struct outcome failed(const struct production *p, const struct err *err, const char *tail)
 {
     struct outcome out = outcome_of_error(err, p->task->attempt, p->arena);
     if (p->plan->rebuilt)
         out.reason = arena_printf(p->arena, "%s; %s", out.reason, p->plan->rebuilt);
-    if (out.state == TASK_DEAD)
-        tell(p, REPORT_FAILURE, out.reason, tail);
+    out.detail = tail;
     return out;
 }
 
@@ -241,7 +252,6 @@ static struct outcome built_only(const struct production *p)
 {
     size_t n = p->plan->builds.n;
     const char *text = arena_printf(p->arena, "%zu image%s built", n, n == 1 ? "" : "s");
-    tell(p, REPORT_SUCCESS, text, NULL);
     return (struct outcome){.state = TASK_DONE, .reason = text};
 }
 
@@ -250,19 +260,12 @@ static struct outcome staged_all(const struct production *p)
     struct err err = ERR_INIT;
     size_t n = p->plan->tags.n;
     if (stage_run(p->engine, p->task, p->event, p->plan, p->arena, &err) < 0)
-        return failed(p, &err, NULL);
+        return err.kind == ERR_PERM && err.code == ECANCELED
+                   ? (struct outcome){.state = TASK_SUPERSEDED,
+                                      .reason = arena_strdup(p->arena, err.text)}
+                   : failed(p, &err, NULL);
     const char *text = arena_printf(p->arena, "%zu tag%s staged", n, n == 1 ? "" : "s");
-    tell(p, REPORT_SUCCESS, text, NULL);
     return (struct outcome){.state = TASK_DONE, .reason = text};
-}
-
-static struct outcome publish(const struct production *p, bool *settled)
-{
-    struct outcome out =
-        publish_run(p->engine, p->task, p->event, p->plan, p->policy, p->arena, settled);
-    if (p->plan->builds.n && (out.state == TASK_DONE || out.state == TASK_DEAD))
-        tell(p, out.state == TASK_DONE ? REPORT_SUCCESS : REPORT_FAILURE, out.reason, NULL);
-    return out;
 }
 
 /* Builds and pushes. True: on to the tags. */
@@ -279,7 +282,7 @@ static bool make(struct production *p, struct outcome *out)
         *out = outcome_of_busy(BUILDING_BUSY, p->arena);
         return false;
     }
-    tell(p, REPORT_PENDING, "building", NULL);
+    tell_begin(p);
     if (prepare_prove(p->engine, p->plan, p->arena, &err) < 0) {
         *out = failed(p, &err, NULL);
         return false;
@@ -316,7 +319,8 @@ struct outcome produce_run(const struct engine *e, struct task *t, const struct 
         goes_on = make(&p, &out);
     if (goes_on)
         out = is_staging(plan) ? staged_all(&p)
-              : plan->tags.n   ? publish(&p, settled)
+              : plan->tags.n   ? publish_run(e, t, event, plan, policy, a, settled)
                                : built_only(&p);
+    out.promised = plan->builds.n > 0;
     return out;
 }

@@ -11,6 +11,7 @@
 #include "core/engine/mirror_task.h"
 #include "core/engine/produce.h"
 #include "core/engine/publish.h"
+#include "core/engine/report.h"
 #include "core/engine/rollback.h"
 #include "core/os/clock.h"
 #include "core/os/random.h"
@@ -203,15 +204,62 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     return publish_run(e, t, &event, &plan, policy, a, settled);
 }
 
-/* What is at its end needs no sources and layouts any more; a retry by hand builds anew. */
-static void forget_builds(const struct engine *e, const struct task *t, enum task_state state)
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static bool is_over(enum task_state state)
 {
-    static const bool is_over[TASK__MAX] = {
+    static const bool over[TASK__MAX] = {
         [TASK_DONE] = true, [TASK_SKIPPED] = true, [TASK_SUPERSEDED] = true,
         [TASK_DEAD] = true, [TASK_PARTIAL] = true, [TASK_CANCELLED] = true,
     };
-    if (is_over[state])
+    return over[state];
+}
+
+/* A forge that gates on a pipeline, or was told that something is under way, is told the end,
+ * whatever it is. */
+static void report_end(const struct engine *e, const struct task *t, const struct outcome *out,
+                       struct arena *a)
+{
+    static const char *const gates[] = {"check", "gate"}, *const builds[] = {"tag", "post"};
+    struct err ignored = ERR_INIT;
+    struct event event = {0};
+    bool wanted = out->promised;
+    for (size_t i = 0; i < ARRAY_LEN(gates); i++)
+        wanted = wanted || str_eq(t->pipeline, gates[i]) ||
+                 (t->attempt > 1 && str_eq(t->pipeline, builds[i]));
+    if (!wanted || !is_over(out->state) || event_from_json(t->event, a, &event, &ignored) < 0)
+        return;
+    const struct report r = {
+        .state =
+            out->state == TASK_DONE || out->state == TASK_SKIPPED ? REPORT_SUCCESS : REPORT_FAILURE,
+        .pipeline = t->pipeline,
+        .summary = out->reason,
+        .body = out->detail,
+    };
+    report_queue(e, &event, t->id, &r);
+}
+
+/* What is at its end needs no sources and layouts any more; a retry by hand builds anew. */
+static void forget_builds(const struct engine *e, const struct task *t, enum task_state state)
+{
+    if (is_over(state))
         building_forget(e, t->key);
+}
+
+/* A report that is lost in a crash would leave the forge waiting, so it comes before the end is on
+ * disk, and perhaps twice; a task that has no number yet gets it there. */
+static bool finish(const struct engine *e, struct task *t, const struct outcome *out, bool settled,
+                   int64_t started_ms, struct arena *a)
+{
+    bool stored = t->id != 0;
+    if (stored)
+        report_end(e, t, out, a);
+    bool known = settle(e, t, out, settled);
+    if (!stored)
+        report_end(e, t, out, a);
+    forget_builds(e, t, out->state);
+    log_outcome(t, out, started_ms);
+    return known;
 }
 
 bool run_task(const struct engine *e, struct task *t, struct arena *a)
@@ -222,10 +270,7 @@ bool run_task(const struct engine *e, struct task *t, struct arena *a)
     struct outcome out = pursue(e, t, a, &settled);
     if (out.patient)
         t->attempt--;
-    bool known = settle(e, t, &out, settled);
-    forget_builds(e, t, out.state);
-    log_outcome(t, &out, started);
-    return known;
+    return finish(e, t, &out, settled, started, a);
 }
 
 bool run_resume(const struct engine *e, struct task *t, struct arena *a)
@@ -233,8 +278,7 @@ bool run_resume(const struct engine *e, struct task *t, struct arena *a)
     int64_t started = clock_monotonic_ms();
     bool settled = false;
     struct outcome out = publish_resume(e, t, a, &settled);
-    bool known = settle(e, t, &out, settled);
-    forget_builds(e, t, out.state);
-    log_outcome(t, &out, started);
-    return known;
+    out.promised = str_eq(t->pipeline, pipeline_name(PIPELINE_POST)) ||
+                   str_eq(t->pipeline, pipeline_name(PIPELINE_TAG));
+    return finish(e, t, &out, settled, started, a);
 }

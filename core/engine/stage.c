@@ -4,6 +4,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/engine/ask.h"
+#include "core/engine/closed.h"
 #include "core/os/clock.h"
 
 #include <errno.h>
@@ -196,8 +197,11 @@ int stage_run(const struct engine *e, const struct task *t, const struct event *
     if (check_owners(&s, event, err) < 0 || fetch(&s, err) < 0)
         return -1;
     if (write_all(&s, err) == 0 && read_back(&s, err) == 0 &&
-        record(e, t, event, plan, a, err) == 0)
-        return 0;
+        record(e, t, event, plan, a, err) == 0) {
+        if (!closed_since(e, t))
+            return 0;
+        (void)err_set(err, ERR_PERM, ECANCELED, "change %s was closed meanwhile", event->change);
+    }
     take_back(&s);
     return -1;
 }

@@ -259,7 +259,8 @@ static bool is_wanted(const struct sweeping *s, const struct sweep_owners *owner
         return true;
     list_each (const struct sweep_owner, o, owners)
         if ((!opts->forge || str_eq(o->forge, opts->forge)) &&
-            (!opts->project || str_eq(o->project, opts->project)))
+            (!opts->project || (o->unknown ? pattern_match(o->policy->match, opts->project)
+                                           : str_eq(o->project, opts->project))))
             return true;
     return false;
 }

@@ -27,8 +27,8 @@ struct loader {
     struct diags *diags;
     struct arena *arena;
     LIST(struct anchor) anchors;
-    bool last;    /* of several same keys the last one counts */
-    size_t nodes; /* expanded, so far */
+    bool like_python; /* see yml_parse_last */
+    size_t nodes;     /* expanded, so far */
     size_t depth;
 };
 
@@ -332,7 +332,7 @@ static void settle_pairs(struct loader *l, struct built *map, pair_list *all)
             first = pair;
             continue;
         }
-        bool replaces = l->last && !pair->merged && !is_merge_key(pair->key);
+        bool replaces = l->like_python && !pair->merged;
         dropped[(replaces ? first : pair) - all->at] = true;
         if (replaces)
             first = pair;
@@ -348,7 +348,7 @@ static void settle_pairs(struct loader *l, struct built *map, pair_list *all)
 }
 
 /* Reads one key and its value. 1: there was one, 0: the map ended, -1: stop. */
-static int load_pair(struct loader *l, struct built *map, pair_list *pairs, pair_list *merged)
+static int load_pair(struct loader *l, struct built *map, pair_list *pairs)
 {
     bool ended = false;
     const struct built *key = load_next(l, YAML_MAPPING_END_EVENT, &ended);
@@ -370,8 +370,6 @@ static int load_pair(struct loader *l, struct built *map, pair_list *pairs, pair
     struct yml_pair *pair = list_push(l->arena, pairs);
     pair->key = &key->node;
     pair->value = &value->node;
-    if (is_merge_key(&key->node))
-        add_merged(l, &value->node, merged);
     return 1;
 }
 
@@ -383,10 +381,14 @@ static struct built *load_map(struct loader *l, const yaml_event_t *event)
         return NULL;
     pair_list pairs = {0}, merged = {0};
     int more;
-    while ((more = load_pair(l, b, &pairs, &merged)) > 0)
+    while ((more = load_pair(l, b, &pairs)) > 0)
         ;
     if (more < 0)
         return NULL;
+    /* The first of merged maps wins, so the last `<<` comes first. */
+    for (size_t i = pairs.n; i > 0; i--)
+        if (is_merge_key(pairs.at[i - 1].key))
+            add_merged(l, pairs.at[i - 1].value, &merged);
     list_each (struct yml_pair, pair, &merged)
         *list_push(l->arena, &pairs) = *pair;
     settle_pairs(l, b, &pairs);
@@ -428,6 +430,8 @@ static const struct yml_node *load_document(struct loader *l)
     if (skip_event(l, &at) != YAML_STREAM_START_EVENT)
         return NULL;
     yaml_event_type_t type = skip_event(l, &at);
+    if (type == YAML_STREAM_END_EVENT && l->like_python)
+        return &new_broken(l, (struct place){l->file, 1, 1})->node;
     if (type == YAML_STREAM_END_EVENT)
         diag_error(l->diags, (struct place){l->file, 0, 0}, "the file is empty");
     if (type != YAML_DOCUMENT_START_EVENT)
@@ -441,8 +445,8 @@ static const struct yml_node *load_document(struct loader *l)
     return type == YAML_STREAM_END_EVENT ? &root->node : NULL;
 }
 
-static const struct yml_node *parse(const char *file, const void *text, size_t len, bool last,
-                                    struct diags *diags)
+static const struct yml_node *parse(const char *file, const void *text, size_t len,
+                                    bool like_python, struct diags *diags)
 {
     static const char mark[] = "\xEF\xBB\xBF";
     if (len > LIMIT_YAML_BYTES) {
@@ -452,7 +456,8 @@ static const struct yml_node *parse(const char *file, const void *text, size_t l
     }
     /* A list of its own, so that what diags already holds does not count. */
     struct diags found = {.arena = diags->arena};
-    struct loader l = {.file = file, .text = len ? text : "", .len = len, .last = last};
+    struct loader l = {.file = file, .text = len ? text : "", .len = len};
+    l.like_python = like_python;
     l.diags = &found;
     l.arena = diags->arena;
     /* libyaml would count a byte order mark as a column. */

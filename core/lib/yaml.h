@@ -38,7 +38,8 @@ struct yml_node {
 const struct yml_node *yml_parse(const char *file, const void *text, size_t len,
                                  struct diags *diags);
 
-/* The same as Python's reader has it: of several same keys of a map the last one counts. */
+/* The same as Python's reader has it: of several same keys of a map the last one counts, of several
+ * `<<` too, and an empty text is null. */
 const struct yml_node *yml_parse_last(const char *file, const void *text, size_t len,
                                       struct diags *diags);
 

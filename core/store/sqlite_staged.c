@@ -449,3 +449,40 @@ int store_task_pending(struct store *s, const char *forge, const char *project, 
     *id = c.id;
     return 0;
 }
+
+struct since {
+    const char *forge;
+    const char *project;
+    const char *ref;
+    const char *pipeline;
+    int64_t seq;
+    int64_t id;
+};
+
+static int since_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct since *c = ctx;
+    CLEANUP_SQL struct sql_stmt *q = NULL;
+    if (sql_query(db,
+                  "SELECT id FROM task INDEXED BY task_ref WHERE forge = ?1 AND project = ?2"
+                  " AND ref = ?3 AND reopened = 0 AND pipeline = ?4 AND order_seq > ?5"
+                  " ORDER BY id DESC LIMIT 1",
+                  SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(c->ref),
+                           sql_text(c->pipeline), sql_int(c->seq)),
+                  &q, err))
+        return -1;
+    int rc = sql_step(q, err);
+    c->id = rc > 0 ? sql_col_int(q, 0) : 0;
+    return rc < 0 ? -1 : 0;
+}
+
+int store_task_since(struct store *s, const char *forge, const char *project, const char *ref,
+                     const char *pipeline, int64_t seq, int64_t *id, struct err *err)
+{
+    struct since c = {
+        .forge = forge, .project = project, .ref = ref, .pipeline = pipeline, .seq = seq};
+    if (commit_read(&s->commit, since_op, &c, err))
+        return -1;
+    *id = c.id;
+    return 0;
+}

@@ -12,8 +12,8 @@
 #include "core/registry/blob.h"
 
 #define BY_HAND_UNFENCED                                                                           \
-    "Unfenced: this is done beside the service and without its store, so that neither waits for\n" \
-    "the other. Where a promotion writes the same tag at the same time, the later one stays.\n"    \
+    "Unfenced: this is done beside the service, so that neither waits for the other. Where a\n"    \
+    "promotion writes the same tag at the same time, the later one stays.\n"                       \
     "\n"
 
 /* Flags of all these commands; bind them with BY_HAND_FLAGS. */

@@ -148,7 +148,10 @@ static int set_up_engine(struct job *j, const char *keep, struct err *err)
                                 .locks = target_locks_new(),
                                 .proofs = push_proofs_new(),
                                 .stop = &j->stopping.stop};
-    return j->engine.git && fs_mkdirs(j->build.dir, 0755, err) == 0 ? 0 : -1;
+    if (!j->engine.git || fs_mkdirs(j->build.dir, 0755, err) < 0)
+        return -1;
+    git_stop_by(j->engine.git, &j->stopping.stop);
+    return 0;
 }
 
 static void add_host(struct job *j, const char *host)

@@ -122,14 +122,15 @@ static int exit_code(const struct mirror_result *r, const struct mirror_flags *f
     return f->job.exit_code && pending ? EXIT_CHANGES : EXIT_DONE;
 }
 
-static int run_entries(const struct by_hand *b, const struct mirror_flags *f,
-                       const struct mirror_rules *rules, const struct mirror_entries *entries,
-                       const atomic_bool *stop, struct arena *a)
+static int mirror_all(const struct by_hand *b, const struct mirror_flags *f, struct store *store,
+                      const struct mirror_rules *rules, const struct mirror_entries *entries,
+                      const atomic_bool *stop, struct arena *a)
 {
     struct mirror_result result;
     struct mirror_opts opts = {
         .registry = b->registry,
         .rules = *rules,
+        .store = store,
         .prune = f->prune,
         .may_prune = true,
         .dry_run = f->job.dry_run,
@@ -149,6 +150,32 @@ static int run_entries(const struct by_hand *b, const struct mirror_flags *f,
     else
         print_text(&result, f, a);
     return exit_code(&result, f);
+}
+
+/* Whoever may use the service's store asks it whose the tags are. */
+static int open_store(const struct by_hand *b, struct store **store, struct err *err)
+{
+    const char *path =
+        b->settings && b->settings->store ? str_after(b->settings->store, "sqlite:") : NULL;
+    *store = NULL;
+    if (!path || access(path, R_OK | W_OK) != 0)
+        return 0;
+    const struct store_opts opts = {.url = b->settings->store};
+    return store_open(&opts, store, err);
+}
+
+static int run_entries(const struct by_hand *b, const struct mirror_flags *f,
+                       const struct mirror_rules *rules, const struct mirror_entries *entries,
+                       const atomic_bool *stop, struct arena *a)
+{
+    struct err err = ERR_INIT;
+    struct store *store;
+    if (open_store(b, &store, &err) < 0)
+        return command_failed(&err);
+    int code = mirror_all(b, f, store, rules, entries, stop, a);
+    if (store)
+        store_close(store);
+    return code;
 }
 
 static int run_list(const struct by_hand *b, const struct mirror_flags *f,
@@ -284,6 +311,9 @@ const struct command command_mirror = {
         "\n"
         "With one of the flags from --project to --source it runs what the list's pipelines\n"
         "name as mirror-container-images there, as the service would.\n"
+        "\n"
+        "Tags that Slipway publishes, or that are pinned, are left as they are where the store\n"
+        "of the configuration can be asked.\n"
         "\n" BY_HAND_UNFENCED "Flags:\n" BY_HAND_HELP JOB_HELP
         "      --name NAME          this list of the configuration's `mirrors`\n"
         "      --prune              take tags away at the target that src_tags mean and the\n"

@@ -112,6 +112,7 @@ static int run(int argc, char **argv)
     code = EXIT_DONE;
     int rc = engine_setup(&engine, s, true, &err);
     engine.stop = &stop;
+    git_stop_by(engine.git, &stop);
     if (rc < 0 || run_worker(&engine, s, threads, once, ending, &err) < 0)
         code = command_failed(&err);
     engine_teardown(&engine);

@@ -21,6 +21,11 @@ struct git *git_new(const struct git_opts *opts, struct err *err)
     return g;
 }
 
+void git_stop_by(struct git *g, const atomic_bool *stop)
+{
+    g->stop = stop;
+}
+
 void git_free(struct git *g)
 {
     if (!g)

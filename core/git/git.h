@@ -13,6 +13,8 @@
 #include "core/base/mem.h"
 #include "core/domain/order.h"
 
+#include <stdatomic.h>
+
 struct git;
 
 struct git_opts {
@@ -29,6 +31,9 @@ struct git_remote {
 
 struct git *git_new(const struct git_opts *opts, struct err *err);
 void git_free(struct git *g);
+/* Once *stop is true git's processes are ended, and what waits for them fails: ERR_TEMP, code
+ * ECANCELED. Before other threads use it; stop outlives it. */
+void git_stop_by(struct git *g, const atomic_bool *stop);
 
 /* One file at a commit (40 or 64 hex): content in the arena, or *missing when the commit is
  * readable and the file is not in it. Two processes at the most when the commit is not cached

@@ -219,6 +219,14 @@ struct str_list git_repo_argv(const struct git_repo *repo, enum git_filter filte
     return argv;
 }
 
+static int stop_asked(void *user, struct err *err)
+{
+    const struct git *g = user;
+    return g->stop && atomic_load(g->stop)
+               ? err_set(err, ERR_TEMP, ECANCELED, "git was stopped: the program is to end")
+               : 0;
+}
+
 int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char *input,
                  struct proc_result *r, struct err *err)
 {
@@ -230,6 +238,8 @@ int git_repo_run(const struct git_repo *repo, struct str_list *argv, const char 
         .input_len = input ? strlen(input) : 0,
         .timeout_ms = repo->kind == GIT_CACHE_TREES ? LIMIT_CHECKOUT_MS : LIMIT_GIT_MS,
         .pass_fd = repo->auth > 0 ? repo->auth : 0,
+        .check = stop_asked,
+        .user = (void *)(uintptr_t)repo->git,
     };
     return proc_run(&opts, r, err);
 }

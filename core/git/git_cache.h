@@ -15,6 +15,7 @@ struct git_memory;
 struct git {
     char *cache_dir;
     struct git_memory *memory;
+    const atomic_bool *stop; /* NULL: nobody asks it to end */
 };
 
 enum git_kind {

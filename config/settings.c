@@ -262,6 +262,7 @@ void settings_free(const struct settings *s)
         free_patterns(&p->branches);
         free_patterns(&p->may_publish);
         free_patterns(&p->may_read);
+        free_patterns(&p->sources);
         free_patterns(&p->image_tags);
         free_patterns(&p->git_tags);
         free_patterns(&p->immutable);

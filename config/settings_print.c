@@ -197,6 +197,7 @@ static void add_project(struct strbuf *out, const struct policy_project *p)
     add_bounds(out, "branches", &p->branches);
     add_patterns(out, "may_publish", &p->may_publish);
     add_patterns(out, "may_read", &p->may_read);
+    add_patterns(out, "sources", &p->sources);
     add_bounds(out, "image_tags", &p->image_tags);
     add_bounds(out, "git_tags", &p->git_tags);
     add_bool(out, "    ", "anywhere", p->anywhere);

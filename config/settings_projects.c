@@ -112,6 +112,7 @@ static void read_lists(struct project_read *r)
         {"branches", &r->p->branches, false}, {"may_publish", &r->p->may_publish, true},
         {"may_read", &r->p->may_read, true},  {"image_tags", &r->p->image_tags, false},
         {"git_tags", &r->p->git_tags, false}, {"immutable", &r->p->immutable, true},
+        {"sources", &r->p->sources, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         (void)read_patterns(r->l, yml_get(r->map, rows[i].key), what(r, rows[i].key),
@@ -308,7 +309,7 @@ void settings_read_project(struct settings_load *l, const struct yml_node *entry
                                        "build_pull",  "immutable",       "intermediate",
                                        "mode",        "unrecorded",      "on_stale",
                                        "on_foreign",  "wait_for_staged", "require_signature",
-                                       "sweep",       "sweep_after"};
+                                       "sweep",       "sweep_after",     "sources"};
     if (!yml_want_map(entry, "an entry of `projects`", l->diags))
         return;
     const struct yml_node *match = yml_get(entry, "match");

@@ -31,6 +31,7 @@ from review import OURS, SOURCE, Git, Hooks
 
 PROJECT = "demo/app"
 LIVE_SECONDS = 20
+TOOLS = (("podman", "buildah"), ("docker-registry",), ("git",), ("busybox",))
 ACCESS = re.compile(r'^\S+ - .*?"(\w+) (\S+) HTTP/[\d.]+" (\d+) \d+ ".*?" "(.*?)"$', re.M)
 
 
@@ -114,15 +115,11 @@ projects:
     def propose(self):
         """A change: its commit, and its image, built."""
         self.change += 1
-        version = f"version {self.change}"
-        commit = self.git.commit({
-            ".slipway.yaml": flows.image_list(self.registry_host, PROJECT),
-            "Containerfile": "FROM scratch\nCOPY hello.txt /hello.txt\n",
-            "hello.txt": version + "\n"},
-            f"Change {self.change}")
+        commit = flows.write_sources(self.git, f"Change {self.change}",
+                                     flows.image_list(self.registry_host, PROJECT))
         context = self.folder.file("context", str(self.change))
         os.makedirs(context)
-        for name in ("Containerfile", "hello.txt"):
+        for name in ("Containerfile", "busybox", "hello.txt"):
             shutil.copy(os.path.join(self.git.clone, name), context)
         image, how = images.build(self.folder, context, f"change-{self.change}")
         return commit, image, how
@@ -177,7 +174,7 @@ projects:
             seen = len(self.seen_by_registry(0))
             time.sleep(0.3)
 
-    def merge(self):
+    def merge(self, show_requests=True):
         commit, image, _ = self.propose()
         say()
         say(f"Promotion by tag. Change {self.change} passes the gate: its image is staged, its "
@@ -203,11 +200,10 @@ projects:
         say(f"  accepted (202, on disk) after {milliseconds(answered - sent)}")
         say(f"  latest is live after {milliseconds(live - sent)}, from sending the webhook")
         self.show_tags("tags after the merge:")
-        digest, blobs, size = self.registry.pull(PROJECT, "latest")
-        if digest != image.digest:
-            raise service.Trouble(f"latest pulls as {digest}, not as {image.digest}")
-        say(f"  {staged} is gone; latest pulls: manifest and {blobs} blobs, {size} bytes, "
-            "every digest right")
+        flows.same_bytes(self, "tested at the gate", image.digest, self.registry, PROJECT,
+                         "latest")
+        if not show_requests:
+            return
         say("  what the registry saw from Slipway:")
         for line in self.seen_by_registry(before):
             say(f"    {line}")
@@ -256,6 +252,16 @@ projects:
             self.merge()
 
 
+def check_tools():
+    """What is missing is said before anything is started, and by what it is installed."""
+    missing = [" or ".join(choice) for choice in TOOLS
+               if not any(shutil.which(name) for name in choice)]
+    if missing:
+        raise service.Trouble(f"not installed: {', '.join(missing)}; as root, `deploy/bootstrap "
+                              "demo` installs what the demo needs")
+    service.find_nginx()
+
+
 def on_signal(number, _frame):
     raise KeyboardInterrupt(number)
 
@@ -280,17 +286,20 @@ def main():
         signal.signal(number, on_signal)
     folder = service.Folder(args.dir)
     demo = Demo(args.slipway, folder)
-    status = 1
+    status, began = 1, time.monotonic()
     try:
+        check_tools()
         folder.open()
         say(f"Slipway's demo, in {os.path.relpath(folder.path)}:")
         demo.start()
         demo.publish_former()
-        demo.merge()
+        demo.merge(show_requests=False)
         demo.merge()  # once more, now that connections are open and caches made
         flows.full_release(demo)
         flows.through_intermediate(demo)
         demo.show_queue()
+        say()
+        say(f"All of it took {time.monotonic() - began:.1f} s.")
         status = 0
         if sys.stdin.isatty() and sys.stdout.isatty():
             demo.stay()
@@ -304,7 +313,11 @@ def main():
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        started = len(folder.processes)
         folder.stop_all()
+        if started:
+            say(f"The {started} processes that were started have ended; "
+                f"{os.path.relpath(folder.path)} keeps their logs until the next run.")
     return status
 
 

@@ -44,6 +44,8 @@ struct policy_project {
     struct pattern_list may_publish; /* on "host/name" */
     struct pattern_list may_read;
     bool may_read_given;            /* an empty list then means none */
+    struct pattern_list sources;    /* other projects of the forge whose sources its builds may take
+                                       in: siblings, submodules. Empty: none */
     struct pattern_list image_tags; /* empty: all */
     struct pattern_list git_tags;   /* empty: all */
     bool anywhere;                  /* git tags may be on any commit */

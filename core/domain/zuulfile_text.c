@@ -105,7 +105,7 @@ static const char *of_int(const char *s, bool minus, struct arena *a)
 static bool reads_as(const char *text, double value)
 {
     double read = strtod(text, NULL);
-    return memcmp(&read, &value, sizeof read) == 0;
+    return read >= value && read <= value;
 }
 
 /* The last digit of "d.ddde+XX" one higher; false: it was a nine. */

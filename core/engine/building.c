@@ -32,6 +32,7 @@ struct building {
     const char *identity;
     int log;
     int64_t log_left;
+    const struct policy_project *policy;
 };
 
 static const char *base_dir(const struct engine *e)
@@ -156,6 +157,22 @@ static int check_out(const struct building *b, const struct git_remote *r,
                : 0;
 }
 
+/* Whoever proposes a change says which submodules it has, and the account that fetches them may
+ * read more than they may. */
+static bool may_take_in(const struct building *b, const char *project)
+{
+    return str_eq(project, b->event->project) ||
+           (b->policy && policy_matches(&b->policy->sources, project, false));
+}
+
+static bool may_fetch(void *user, const char *url)
+{
+    const struct building *b = user;
+    const struct forge_conf *conf = engine_forge(b->engine, b->event->forge);
+    const char *project = conf ? forge_git_project(conf, url, b->arena) : NULL;
+    return project && may_take_in(b, project);
+}
+
 /* Servers keep objects for a while that no ref names any more. */
 static int check_tag(const struct building *b, const struct git_remote *r, struct err *err)
 {
@@ -195,6 +212,8 @@ static int get_source(const struct building *b, struct err *err)
         .dir = b->spec.source,
         .submodules = wants.submodules,
         .lfs = wants.lfs,
+        .may_fetch = may_fetch,
+        .user = (void *)(uintptr_t)b,
     };
     return check_out(b, &remote, &what, err) < 0 ? err_wrap(err, "check out %s", e->project) : 0;
 }
@@ -210,9 +229,10 @@ static int get_sibling(const struct building *b, const char *name, struct err *e
         return err_set(err, ERR_CONFIG, 0, "nobody knows where it is: forge '%s' is not configured",
                        b->event->forge ? b->event->forge : "");
     const char *project = building_sibling_project(name, conf->url, b->arena);
-    if (!event_project_ok(project) || !policy_find(e->policy, conf->name, project))
-        return err_set(err, ERR_PERM, 0, "the operator's `projects` have no entry for '%s' of '%s'",
-                       project, conf->name);
+    if (!event_project_ok(project) || !may_take_in(b, project))
+        return err_set(err, ERR_PERM, 0,
+                       "the operator's policy does not let builds of %s take in '%s' (`sources`)",
+                       b->event->project, project);
     struct git_remote remote;
     const char *branch, *commit = NULL;
     if (ask_remote(e, conf->name, project, b->arena, &remote, err) < 0 ||
@@ -409,6 +429,7 @@ int building_run(const struct engine *e, const struct event *event, const struct
         .event = event,
         .plan = plan,
         .opts = opts,
+        .policy = policy,
         .arena = a,
         .dir = key_dir(e, opts->key, a),
         .log = -1,

@@ -51,6 +51,7 @@ struct outcome {
     int64_t run_at;     /* ms; for queued, waiting and failed */
     const char *reason; /* for people, in the task's arena */
     bool patient;       /* it only waits: this was no failed attempt */
+    bool repeat;        /* another task says the same: what became of this one is no news */
     bool promised;      /* the forge was told that it is under way, and waits for its end */
     const char *detail; /* more for such a report, NULL: the end of a build's log */
 };

@@ -378,7 +378,7 @@ bool publishing_commit(struct publishing *p, struct outcome *out, bool *settled)
         return err.code != EAGAIN;
     }
     if (repeat) {
-        *settled = true;
+        out->repeat = *settled = true;
         return true;
     }
     *out = flip_and_end(p, settled);

@@ -35,16 +35,15 @@ static void log_outcome(const struct task *t, const struct outcome *out, int64_t
 }
 
 /* Counts the attempt and writes the outcome, unless the store has it already. */
-static bool settle(const struct engine *e, struct task *t, const struct outcome *out, bool settled)
+static bool settle(const struct engine *e, struct task *t, struct outcome *out, bool settled)
 {
     struct err err = ERR_INIT;
-    bool repeat = false;
     if (settled)
         return true;
     t->state = out->state;
     t->reason = out->reason;
     t->run_at = out->run_at;
-    if (store_task_settle(e->store, t, t->id ? NULL : &repeat, &err) == 0)
+    if (store_task_settle(e->store, t, t->id ? NULL : &out->repeat, &err) == 0)
         return true;
     log_error("a task's outcome could not be stored; it is taken up again", "project", t->project,
               "ref", t->ref, "reason", err.text, NULL);
@@ -124,7 +123,8 @@ static bool begin_long(const struct engine *e, struct task *t, struct arena *a, 
     *settled = repeat;
     if (repeat)
         *out = (struct outcome){.state = TASK_SKIPPED,
-                                .reason = "a task that is in hand says the same"};
+                                .reason = "a task that is in hand says the same",
+                                .repeat = true};
     return !repeat;
 }
 
@@ -227,7 +227,8 @@ static void report_end(const struct engine *e, const struct task *t, const struc
     for (size_t i = 0; i < ARRAY_LEN(gates); i++)
         wanted = wanted || str_eq(t->pipeline, gates[i]) ||
                  (t->attempt > 1 && str_eq(t->pipeline, builds[i]));
-    if (!wanted || !is_over(out->state) || event_from_json(t->event, a, &event, &ignored) < 0)
+    if (!wanted || out->repeat || !is_over(out->state) ||
+        event_from_json(t->event, a, &event, &ignored) < 0)
         return;
     const struct report r = {
         .state =
@@ -240,15 +241,15 @@ static void report_end(const struct engine *e, const struct task *t, const struc
 }
 
 /* What is at its end needs no sources and layouts any more; a retry by hand builds anew. */
-static void forget_builds(const struct engine *e, const struct task *t, enum task_state state)
+static void forget_builds(const struct engine *e, const struct task *t, const struct outcome *out)
 {
-    if (is_over(state))
+    if (is_over(out->state) && !out->repeat)
         building_forget(e, t->key);
 }
 
 /* A report that is lost in a crash would leave the forge waiting, so it comes before the end is on
  * disk, and perhaps twice; a task that has no number yet gets it there. */
-static bool finish(const struct engine *e, struct task *t, const struct outcome *out, bool settled,
+static bool finish(const struct engine *e, struct task *t, struct outcome *out, bool settled,
                    int64_t started_ms, struct arena *a)
 {
     bool stored = t->id != 0;
@@ -257,7 +258,8 @@ static bool finish(const struct engine *e, struct task *t, const struct outcome 
     bool known = settle(e, t, out, settled);
     if (!stored)
         report_end(e, t, out, a);
-    forget_builds(e, t, out->state);
+    if (known)
+        forget_builds(e, t, out);
     log_outcome(t, out, started_ms);
     return known;
 }

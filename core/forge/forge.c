@@ -42,6 +42,32 @@ const char *forge_git_url(const struct forge_conf *conf, const char *project, st
                         name);
 }
 
+/* Takes an end off where it is there; NULL where it has to be. */
+static char *without_end(const char *text, const char *end, bool must, struct arena *a)
+{
+    size_t len = strlen(text), tail = strlen(end);
+    if (!str_ends(text, end))
+        return must ? NULL : arena_strdup(a, text);
+    return arena_strndup(a, text, len - tail);
+}
+
+const char *forge_git_project(const struct forge_conf *conf, const char *url, struct arena *a)
+{
+    const char *like = forge_git_url(conf, "x", a);
+    size_t len = like ? strlen(like) : 0;
+    const char *base = conf->git ? conf->git : conf->url;
+    const char *here = base ? strstr(base, PLACEHOLDER) : NULL;
+    const char *end = here ? here + strlen(PLACEHOLDER) : "";
+    if (!len)
+        return NULL;
+    const char *start = arena_strndup(a, like, len - strlen(end) - 1);
+    const char *rest = str_after(url, start);
+    rest = rest ? without_end(rest, end, false, a) : NULL;
+    /* Servers take a name with ".git" behind it, and with a slash, for the same. */
+    rest = rest ? without_end(rest, "/", false, a) : NULL;
+    return rest ? without_end(rest, ".git", false, a) : NULL;
+}
+
 const char *forge_doubt(const struct forge *forge, const struct http_req *req, int64_t now_s)
 {
     const char *standard = signature_standard_doubt(req, now_s);

@@ -143,6 +143,9 @@ const char *forge_doubt(const struct forge *forge, const struct http_req *req, i
 /* The clone URL of a project, from conf->git or conf->url. */
 const char *forge_git_url(const struct forge_conf *conf, const char *project, struct arena *a);
 
+/* The project that a clone URL is of; NULL: it is none of this forge's. */
+const char *forge_git_project(const struct forge_conf *conf, const char *url, struct arena *a);
+
 /* An answer with status >= 400 as an error: kind by http status, text with what was asked and the
  * first line of the body; 404 keeps code 404. Returns FORGE_FAILED. */
 enum forge_step forge_refused(const struct http_resp *resp, const char *what, struct err *err);

@@ -78,9 +78,12 @@ struct git_checkout {
                            tree without .git */
     bool submodules;    /* also those below, shallow; only from the same host as the remote, as
                            configured (no other protocol or host is followed: ERR_PERM names it) */
-    bool lfs;           /* files of Git LFS are fetched (git-lfs installed, else ERR_CONFIG); else
-                           their pointers stay as they are */
-    int64_t size_max;   /* bytes of the tree; more: ERR_PERM. 0: LIMIT_CHECKOUT */
+    /* May this submodule be fetched, with the remote's credentials? NULL: every one. */
+    bool (*may_fetch)(void *user, const char *url);
+    void *user;
+    bool lfs;         /* files of Git LFS are fetched (git-lfs installed, else ERR_CONFIG); else
+                         their pointers stay as they are */
+    int64_t size_max; /* bytes of the tree; more: ERR_PERM. 0: LIMIT_CHECKOUT */
 };
 
 /* Writes the commit's tree to dir: shallow, no hooks, no filters from the repository but LFS where

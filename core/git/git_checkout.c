@@ -164,6 +164,18 @@ static int check_out(struct tree *t, const struct git_remote *r, const char *com
 
 /* No folder on the way may be a link: git wrote the tree, and would not, but it is not git who
  * enters here. */
+static int check_permit(const struct tree *t, const struct git_module *m, const char *url,
+                        struct err *err)
+{
+    struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    if (!t->what->may_fetch || t->what->may_fetch(t->what->user, url))
+        return 0;
+    return err_set(err, ERR_PERM, EACCES,
+                   "submodule '%.100s' comes from %.200s, which the operator's policy does not let "
+                   "these builds take in (`sources`)",
+                   str_printable(&a, m->name), str_printable(&a, url));
+}
+
 static int check_way(const char *dir, const char *path, struct err *err)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
@@ -192,7 +204,7 @@ static int check_out_modules(struct tree *t, const struct git_remote *r,
             return err_set(err, ERR_PERM, 0, "more than %d submodules, or %d of them nested",
                            LIMIT_SUBMODULES, LIMIT_SUBMODULES_DEPTH);
         if (git_module_url(&a, r->url, m, &remote.url, err) < 0 ||
-            check_way(dir, m->path, err) < 0 ||
+            check_permit(t, m, remote.url, err) < 0 || check_way(dir, m->path, err) < 0 ||
             check_out(t, &remote, m->commit, NULL, arena_printf(&a, "%s/%s", dir, m->path),
                       depth + 1, err) < 0)
             return err_wrap(err, "submodule '%.100s'", str_printable(&a, m->name));

@@ -249,14 +249,20 @@ static int end_steps(struct sql *db, const struct end *c, struct err *err)
 }
 
 /* A tag that went back keeps its place in the order: only what is strictly newer moves it on. */
-/* The order stays, but for the version: one that was a mistake must not be the highest for ever. */
+/* The order stays, but for the version, which is that of what is shown again: one that was a
+ * mistake must not be the highest for ever. */
 static int end_rolled_back(struct sql *db, const struct end *c, const struct step *step,
                            struct err *err)
 {
     CLEANUP(arena_release) struct arena a = ARENA_INIT;
     return sql_run(db,
                    "UPDATE target SET locked_by = NULL, applied = ?5, rolled_back = ?1,"
-                   " order_version = NULL, moved_by = CASE WHEN ?6 THEN ?1 ELSE moved_by END, held "
+                   " order_version = (SELECT substr(task.ref, 11) FROM step JOIN task"
+                   "  ON step.task = task.id WHERE step.registry = ?2 AND step.name = ?3"
+                   "  AND step.tag = ?4 AND step.new_digest = ?5 AND step.task != ?1"
+                   "  AND step.state IN ('done', 'same') AND task.ref LIKE 'refs/tags/%'"
+                   "  ORDER BY task.id DESC LIMIT 1),"
+                   " moved_by = CASE WHEN ?6 THEN ?1 ELSE moved_by END, held "
                    "= coalesce(?7, held)"
                    " WHERE registry = ?2 AND name = ?3 AND tag = ?4 AND locked_by = ?1",
                    SQL_ARGS(sql_int(c->t->id), sql_text(step->registry), sql_text(step->name),

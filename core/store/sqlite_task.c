@@ -1,5 +1,7 @@
 #include "core/store/store_internal.h"
 
+#include "core/base/str.h"
+
 #include "core/os/clock.h"
 
 #include <errno.h>
@@ -296,6 +298,14 @@ static int deleted_op(struct sql *db, void *ctx, struct err *err)
                 "UPDATE task INDEXED BY task_ref SET key = key || '#' || id, reopened = 1"
                 " WHERE forge = ?1 AND project = ?2 AND ref = ?3 AND reopened = 0",
                 SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(c->ref)), err))
+        return -1;
+    const char *version = str_after(c->ref, "refs/tags/");
+    /* A version that is taken back is not the highest one any more. */
+    if (version &&
+        sql_run(db,
+                "UPDATE target SET order_version = NULL"
+                " WHERE order_project = ?1 || '/' || ?2 AND order_version = ?3",
+                SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(version)), err))
         return -1;
     (void)snprintf(reason, sizeof reason, "%s was deleted", c->ref);
     return delivery_mark(db, c->delivery, DELIVERY_TAKEN, reason, err);

@@ -268,7 +268,7 @@ struct target {
     int64_t moved_by;    /* the task that moved it last, 0: none */
     int64_t rolled_back; /* the rollback whose digest it still shows, 0: none. What has the same
                             place in the order as the target is no news then. Of its order the
-                            version is forgotten: ancestry and times decide what comes next */
+                            version becomes that of what it shows again */
 };
 
 struct target_list {

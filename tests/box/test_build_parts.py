@@ -150,7 +150,7 @@ def test_format(new_slipway, registry, repository, form):
 # --- sources from elsewhere ---------------------------------------------------------------------
 
 def test_siblings(new_slipway, registry, repository):
-    project = building(new_slipway, registry, started=False)
+    project = building(new_slipway, registry, started=False, sources=["team/lib"])
     lib = Project(project.slipway, registry, "team/lib")
     project.slipway.start()
     write_file(lib.git, "lib.txt", "of the sibling\n")
@@ -170,11 +170,11 @@ def test_siblings(new_slipway, registry, repository):
 
 
 @pytest.mark.parametrize("name, says", [
-    ("code.example.org/team/secret", "the operator's `projects` have no entry for 'team/secret'"),
+    ("code.example.org/team/secret", "does not let builds of team/app take in 'team/secret'"),
     ("code.example.org/team/gone", "sibling code.example.org/team/gone"),
 ])
 def test_siblings_that_are_not_for_us(new_slipway, registry, repository, name, says):
-    project = building(new_slipway, registry, started=False)
+    project = building(new_slipway, registry, started=False, sources=["team/gone"])
     gone = Project(project.slipway, registry, "team/gone")
     project.slipway.start()
     assert gone.git.run("branch") == ""
@@ -200,7 +200,7 @@ def with_submodule(project, registry):
 
 @pytest.mark.parametrize("asked", [None, False, True])
 def test_submodules_when_asked_for(new_slipway, registry, repository, asked):
-    project = building(new_slipway, registry, started=False)
+    project = building(new_slipway, registry, started=False, sources=["team/*"])
     with_submodule(project, registry)
     project.slipway.start()
     more = {} if asked is None else {"submodules": asked}

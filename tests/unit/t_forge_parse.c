@@ -340,6 +340,23 @@ static void git_urls(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_string_equal(forge_git_url(&cases[i].conf, cases[i].project, &a), cases[i].want);
     assert_null(forge_git_url(&(struct forge_conf){.type = "git"}, "t/a", &a));
+    static const struct {
+        const char *git, *url, *project;
+    } back[] = {
+        {"https://c.example.org", "https://c.example.org/team/lib", "team/lib"},
+        {"https://c.example.org/", "https://c.example.org/team/lib.git/", "team/lib"},
+        {"file:///srv/{project}.git", "file:///srv/team/lib.git", "team/lib"},
+        {"file:///srv/{project}.git", "file:///srv/team/lib", "team/lib"},
+        {"ssh://git@c.example.org/r/{project}/x", "ssh://git@c.example.org/r/a/x", "a"},
+        {"https://c.example.org/git", "https://c.example.org/team/lib", NULL},
+        {"https://c.example.org", "https://other.example.org/team/lib", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(back); i++) {
+        const struct forge_conf conf = {.type = "git", .git = back[i].git};
+        const char *got = forge_git_project(&conf, back[i].url, &a);
+        if (!str_eq(got, back[i].project))
+            fail_msg("%s: %s", back[i].url, got ? got : "none");
+    }
 }
 
 int main(void)

@@ -95,6 +95,37 @@ static void test_may_publish(void **state)
     assert_false(policy_may_publish(&p, NULL));
 }
 
+static const struct {
+    const char *repository, *want;
+} behinds[] = {
+    {"stage.example.org/gate/registry.example.org/team/app", "registry.example.org/team/app"},
+    {"stage.example.org/gate/localhost_5000/a_b/c", "localhost:5000/a_b/c"},
+    {"stage.example.org/gate/registry.example.org/team_x/app", NULL},
+    {"stage.example.org/gate/registry.example.org/other/app", NULL},
+    {"stage.example.org/gatekeeper/registry.example.org/team/app", NULL},
+    {"stage.example.org/registry.example.org/team/app", NULL},
+    {"registry.example.org/team/app", NULL},
+    {"stage.example.org/gate", NULL},
+    {"stage.example.org/gate/", NULL},
+    {"", NULL},
+};
+
+static void test_behind(void **state)
+{
+    (void)state;
+    struct policy_project p = {0};
+    add(&p.may_publish, "registry.example.org/team/*");
+    add(&p.may_publish, "localhost:5000/**");
+    for (size_t i = 0; i < ARRAY_LEN(behinds); i++)
+        assert_null(policy_behind(&p, behinds[i].repository, &arena));
+    p.intermediate = "stage.example.org/gate";
+    for (size_t i = 0; i < ARRAY_LEN(behinds); i++) {
+        const char *found = policy_behind(&p, behinds[i].repository, &arena);
+        if (!str_eq(found, behinds[i].want))
+            fail_msg("%s: %s", behinds[i].repository, found ? found : "nothing");
+    }
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -119,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_find, release),
         cmocka_unit_test_teardown(test_may_publish, release),
+        cmocka_unit_test_teardown(test_behind, release),
         cmocka_unit_test_teardown(test_lists, release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,6 +232,37 @@ static void a_sweep_finds_records_and_repositories(void **state)
     assert_string_equal(list.at[1], REG "/team/app");
 }
 
+static void a_sweep_finds_what_runs_left(void **state)
+{
+    struct fixture *f = *state;
+    struct staged_tag_list rows;
+    static const struct {
+        const char *change, *run, *tag, *final;
+    } cases[] = {{"7", "r1", "r1_a_b", "a_b"},
+                 {"8", "r2", "change_8_a", NULL}, /* a change's, not its run's */
+                 {"9", "r3", "r30_a", NULL},
+                 {"10", NULL, "_a", NULL},
+                 {"11", "%_", "r1_a", NULL},
+                 {"12", "r1_a", "r1_a_b", "b"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct event e = staged_event(f, "team/app", cases[i].change, "1", "sha256:7");
+        e.run_id = cases[i].run;
+        e.images.at[0].tag = cases[i].tag;
+        ok(f, store_staged_record(f->s, &e, (int64_t)i, 1000 + (int64_t)i, &f->err));
+    }
+    ok(f, store_staged_runs(f->s, REG "/team/app", &f->a, &rows, &f->err));
+    assert_int_equal(rows.n, 2);
+    assert_string_equal(rows.at[0].change, "12");
+    assert_string_equal(rows.at[0].final, "b");
+    assert_string_equal(rows.at[1].tag, "r1_a_b");
+    assert_string_equal(rows.at[1].final, "a_b");
+    assert_string_equal(rows.at[1].digest, "sha256:7");
+    assert_string_equal(rows.at[1].project, "team/app");
+    assert_int_equal(rows.at[1].recorded_at, 1000);
+    ok(f, store_staged_runs(f->s, REG "/team", &f->a, &rows, &f->err));
+    assert_int_equal(rows.n, 0);
+}
+
 static void a_sweep_finds_tasks_that_may_still_promote(void **state)
 {
     struct fixture *f = *state;
@@ -265,6 +296,7 @@ int main(void)
         STORE_TEST(a_staged_tag_has_one_owner),
         STORE_TEST(staging_wakes_the_tasks_that_wait),
         STORE_TEST(a_sweep_finds_records_and_repositories),
+        STORE_TEST(a_sweep_finds_what_runs_left),
         STORE_TEST(a_sweep_finds_tasks_that_may_still_promote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

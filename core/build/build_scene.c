@@ -141,6 +141,38 @@ static bool can_overlay(const struct build_scene *s)
     return runs_apart(s, mount, ARRAY_LEN(mount)) && runs_apart(s, look, ARRAY_LEN(look));
 }
 
+/* A step that has left its root is where the tool is: that sees the folders of its own job, and in
+ * the place of the others' an empty one. -c: the folder is covered by then, its name means another.
+ */
+#define HIDE                                                                                       \
+    "exec 9<\"$1\" && mount -t tmpfs -o mode=0755 none \"$2\" && mkdir \"$1\" && "                 \
+    "mount -c --bind /proc/self/fd/9 \"$1\" && exec 9<&- || exit 125; shift 2; exec \"$@\""
+
+/* Below the folder, but not in the one of it that is kept. */
+static bool is_hidden(const char *path, const char *base, const char *own)
+{
+    const char *in_base = path ? str_after(path, base) : NULL;
+    const char *in_own = path ? str_after(path, own) : NULL;
+    return in_base && (*in_base == '/' || !*in_base) && !(in_own && (*in_own == '/' || !*in_own));
+}
+
+/* Jobs have their folders side by side; where anything else of ours lies among them, all stays in
+ * sight. */
+static void hide_others(struct build_scene *s)
+{
+    const char *own = fs_dirname(s->a, s->spec->out), *base = fs_dirname(s->a, own);
+    const char *const ours[] = {s->spec->source, s->spec->siblings, s->room.path, s->run};
+    const char *const hide[] = {"sh", "-c", HIDE, "sh", own, base};
+    const char *const probe[] = {"sh", "-c", HIDE, "sh", own, base, "true"};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (is_hidden(ours[i], base, own))
+            return;
+    if (str_eq(base, "/") || !runs_apart(s, probe, ARRAY_LEN(probe)))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(hide); i++)
+        *list_push(s->a, &s->place.wrap) = hide[i];
+}
+
 /* The namespaces, and the store that copies least, as far as the kernel grants them. */
 static void choose(struct build_scene *s)
 {
@@ -149,6 +181,7 @@ static void choose(struct build_scene *s)
     if (s->spec->tool == BUILD_DOCKER || !runs_apart(s, nothing, 1))
         return;
     s->place.wrap = copy_list(geteuid() ? as_user : as_root, s->a);
+    hide_others(s);
     /* Without them a killed builder would leave the mounts that overlay makes. */
     if (can_overlay(s))
         s->place.driver = "overlay";

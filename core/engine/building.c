@@ -396,6 +396,9 @@ static int lock_base(const struct engine *e, struct err *err)
     int lock = lock_file_try(arena_printf(&a, "%s/.lock", base_dir(e)), err);
     if (lock < 0 && err->code == EWOULDBLOCK)
         (void)err_set(err, ERR_TEMP, EBUSY, BUILDING_BUSY);
+    /* Whoever can open it can hold it, and no step is to hold up the builds after it. */
+    if (lock >= 0)
+        (void)fchmod(lock, 0600);
     return lock;
 }
 

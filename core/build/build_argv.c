@@ -147,13 +147,14 @@ static void build_with_docker(struct making *m, const char *context, const char 
 struct builder {
     void (*begin)(struct making *m);
     void (*build)(struct making *m, const char *context, const char *filename, const char *layout);
-    bool keeps_store; /* images lie in our store until they are exported */
+    bool keeps_store;     /* images lie in our store until they are exported */
+    const char *compress; /* by itself podman exports layers as they lie in its store */
 };
 
 static const struct builder builders[] = {
-    [BUILD_PODMAN] = {begin_podman, build_with_containers, true},
-    [BUILD_BUILDAH] = {begin_buildah, build_with_containers, true},
-    [BUILD_DOCKER] = {begin_docker, build_with_docker, false},
+    [BUILD_PODMAN] = {begin_podman, build_with_containers, true, "--compress"},
+    [BUILD_BUILDAH] = {begin_buildah, build_with_containers, true, NULL},
+    [BUILD_DOCKER] = {begin_docker, build_with_docker, false, NULL},
 };
 
 static struct making begin(const struct build_spec *spec, const struct build_place *place,
@@ -190,6 +191,8 @@ struct str_list build_export_argv(const struct build_spec *spec, const struct bu
     struct making m = begin(spec, place, image, platform, a);
     add(&m, "push");
     add_flag(&m, "--format", spec->format == BUILD_OCI ? "oci" : "v2s2");
+    if (builders[spec->tool].compress)
+        add(&m, builders[spec->tool].compress);
     add_flag(&m, "--authfile", place->auth_file);
     add_flag(&m, "--signature-policy", place->policy);
     add(&m, "--");
@@ -257,6 +260,12 @@ static const char *const closed[] = {
     "GLIBC_*",
     "GCONV_PATH",
     "NETAVARK_*",
+    "GIT_*",
+    "BASH_ENV",
+    "ENV",
+    "PYTHON*",
+    "PERL*",
+    "TAR_OPTIONS",
     "DBUS_*",
     "LC_*",
     "LANG",

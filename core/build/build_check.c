@@ -125,6 +125,13 @@ struct rule {
     const char *want;
 };
 
+/* buildah and podman run cpp over such a file, outside of any step: it may include what it likes.
+ */
+static bool container_file_ok(const char *s)
+{
+    return filename_ok(s) && !str_ends(s, ".in");
+}
+
 static const struct rule contexts = {
     "context", relative_ok,
     "a path below the source is wanted, without '..' and no '-' at its start"};
@@ -132,8 +139,8 @@ static const struct rule paths = {
     "path", relative_ok,
     "a path below the context is wanted, without '..' and no '-' at its start"};
 static const struct rule filenames = {
-    "container_filename", filename_ok,
-    "a path below the context is wanted, without '..' and no '-' at its start"};
+    "container_filename", container_file_ok,
+    "a path below the context is wanted, without '..', no '-' at its start and no .in at its end"};
 static const struct rule targets = {"target", target_ok, "the name of a stage is wanted"};
 static const struct rule names = {"name", name_ok, "lower-case letters, digits and '-' are wanted"};
 static const struct rule build_args = {"build_args", arg_ok, "NAME=value on one line is wanted"};

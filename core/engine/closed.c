@@ -112,7 +112,8 @@ struct outcome closed_run(const struct engine *e, const struct task *t, const st
                                     .project = event->project,
                                     .change = event->change,
                                     .is_closed = forge && !forge->change};
-    if (find_places(&c, &opts, &err) < 0)
+    if (store_tasks_retire(e->store, t->forge, t->project, t->ref, &err) < 0 ||
+        find_places(&c, &opts, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
     sweep_run(e, &opts, &c.ours, a, &result);
     if (!result.temporary && !c.read_again)
@@ -125,7 +126,8 @@ bool closed_since(const struct engine *e, const struct task *t)
 {
     struct err ignored = ERR_INIT;
     int64_t id = 0;
-    return e->store &&
+    /* A task by hand is of no delivery: whoever runs it knows. */
+    return e->store && t->order.seq &&
            store_task_since(e->store, t->forge, t->project, t->ref, CLOSED_PIPELINE, t->order.seq,
                             &id, &ignored) == 0 &&
            id != 0;

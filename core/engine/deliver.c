@@ -32,6 +32,10 @@ void deliver_task(const struct event *event, int64_t delivery, int64_t received_
                       : event->tag  ? arena_printf(a, "refs/tags/%s", event->tag)
                                     : arena_printf(a, "refs/heads/%s", event->branch);
     const char *commit = event->order_commit ? event->order_commit : event->staged_commit;
+    /* A change may be closed, reopened and closed again. */
+    const char *once = event->kind == EVENT_CLOSED ? arena_printf(a, "%lld", (long long)delivery)
+                       : commit                    ? commit
+                                                   : "-";
     bool of_change =
         event->kind == EVENT_OPENED || event->kind == EVENT_GATED || event->kind == EVENT_CLOSED;
     const char *lane_ref = event->branch && !of_change ? event->branch : ref;
@@ -44,8 +48,7 @@ void deliver_task(const struct event *event, int64_t delivery, int64_t received_
         .ref = ref,
         .event = event_to_json(event, a),
         .lane = arena_printf(a, "%s %s %s %s", event->forge, event->project, lane_ref, name),
-        .key = arena_printf(a, "%s %s %s %s %s", event->forge, event->project, name, ref,
-                            commit ? commit : "-"),
+        .key = arena_printf(a, "%s %s %s %s %s", event->forge, event->project, name, ref, once),
         .order = {.project = arena_printf(a, "%s/%s", event->forge, event->project),
                   .commit = commit,
                   .happened_at = event->happened_at,

@@ -247,9 +247,27 @@ static int find_recorded(const struct engine *e, const struct policy_project *po
     return 0;
 }
 
-static int find_artifact(const struct engine *e, const struct plan_tag *t,
-                         const struct zuul_build *build, struct copy *c, struct arena *a,
-                         struct err *err)
+/* Where the operator named the registry of a Zuul, its artifacts are in it; where not, Zuul's word
+ * selects no repository that the project may not read. */
+static int check_artifact(const struct engine *e, const struct policy_project *policy,
+                          const struct plan_tag *t, const struct zuul_artifact *found,
+                          struct arena *a, struct err *err)
+{
+    const struct zuul_conf *conf = zuul_select(e->zuuls, t->vars->promote_api, err);
+    const char *from = arena_printf(a, "%s/%s", found->host, found->name);
+    if (!conf)
+        return -1;
+    if (conf->intermediate || policy_may_read(policy, from))
+        return 0;
+    return err_set(err, ERR_PERM, EACCES,
+                   "the artifact of %s:%s lies at %s, which policy does not let this project read "
+                   "(`may_read`), and zuul.%s names no `intermediate` registry",
+                   repository_of(t, a), t->wanted, from, conf->name);
+}
+
+static int find_artifact(const struct engine *e, const struct policy_project *policy,
+                         const struct plan_tag *t, const struct zuul_build *build, struct copy *c,
+                         struct arena *a, struct err *err)
 {
     const char *repository = repository_of(t, a);
     const struct zuul_artifact *found = zuul_artifact_find(build, repository, t->wanted);
@@ -261,6 +279,8 @@ static int find_artifact(const struct engine *e, const struct plan_tag *t,
                        "the artifact of %s:%s lies at %s, which is not one of the operator's "
                        "`registries`",
                        repository, t->wanted, found->host);
+    if (check_artifact(e, policy, t, found, a, err) < 0)
+        return -1;
     c->from = (struct endpoint){.registry = e->registry, .host = found->host, .name = found->name};
     c->from_ref = found->ref;
     return 0;
@@ -332,7 +352,7 @@ int prepare_intermediate(const struct engine *e, const struct event *event, stru
         asked = t->vars;
         copies[n] = (struct copy){.to = target_of(e, t)};
         if ((origin.row ? find_recorded(e, policy, t, origin.row, &copies[n], a, err)
-                        : find_artifact(e, t, &origin.build, &copies[n], a, err)) < 0)
+                        : find_artifact(e, policy, t, &origin.build, &copies[n], a, err)) < 0)
             return -1;
         of[n++] = t;
     }

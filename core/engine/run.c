@@ -19,7 +19,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-enum { CONFIRM_AGAIN_MS = 5000, RUN_ID_DIGITS = 16 };
+enum { CONFIRM_AGAIN_MS = 5000, BESIDE_AGAIN_MS = 60000, RUN_ID_DIGITS = 16 };
 
 static void log_outcome(const struct task *t, const struct outcome *out, int64_t started_ms)
 {
@@ -97,6 +97,12 @@ static bool decided_by_plan(const struct plan *plan, struct arena *a, struct out
     return false;
 }
 
+static struct outcome outcome_of_repeat(void)
+{
+    return (struct outcome){
+        .state = TASK_SKIPPED, .reason = "a task that is in hand says the same", .repeat = true};
+}
+
 /* Mirroring and building may take long, and what ends the process may do so every time: the attempt
  * is counted before it begins, so that a crash leads to a retry after a pause, and in the end to
  * none. True: it may begin. */
@@ -122,9 +128,7 @@ static bool begin_long(const struct engine *e, struct task *t, struct arena *a, 
     }
     *settled = repeat;
     if (repeat)
-        *out = (struct outcome){.state = TASK_SKIPPED,
-                                .reason = "a task that is in hand says the same",
-                                .repeat = true};
+        *out = outcome_of_repeat();
     return !repeat;
 }
 
@@ -156,12 +160,33 @@ static int queue_push(const struct engine *e, const struct task *t, const struct
                                .staged_commit = merge->list_commit,
                                .happened_at = merge->happened_at};
     struct task task;
-    bool repeat;
+    bool ignored;
     if (!forge || !forge->merge_is_push || !policy || !policy->may_build[PIPELINE_POST])
         return 0;
     deliver_task(&push, t->delivery, t->received_at, a, &task);
     task.run_at = clock_now_ms();
-    return store_task_settle(e->store, &task, &repeat, err);
+    return store_task_settle(e->store, &task, &ignored, err);
+}
+
+/* What a merge leads to besides its own task becomes tasks of their own, at the first look at it
+ * alone. The merge is stored before them: their commit settles the delivery. */
+static int queue_beside(const struct engine *e, struct task *t, const struct event *event,
+                        const struct plan *plan, struct arena *a, bool *repeat, struct err *err)
+{
+    *repeat = false;
+    if ((!plan->pushes && !(plan->mirrors.n && plan->tags.n)) || t->attempt > 1 || t->reason)
+        return 0;
+    if (!t->id) {
+        t->state = TASK_QUEUED;
+        t->run_at = clock_now_ms() + BESIDE_AGAIN_MS;
+        if (store_task_settle(e->store, t, repeat, err) < 0 || *repeat)
+            return *repeat ? 0 : -1;
+    }
+    if (plan->pushes && queue_push(e, t, event, a, err) < 0)
+        return -1;
+    return plan->mirrors.n && plan->tags.n && plan->verdict == PLAN_GO && !plan->shadow
+               ? mirror_task_queue(e, t, a, err)
+               : 0;
 }
 
 static struct outcome pursue(const struct engine *e, struct task *t, struct arena *a, bool *settled)
@@ -188,15 +213,18 @@ static struct outcome pursue(const struct engine *e, struct task *t, struct aren
     t->order.commit = event.order_commit;
     t->order.happened_at = event.happened_at;
     t->event = event_to_json(&event, a);
-    if (plan.pushes && queue_push(e, t, &event, a, &err) < 0)
+    bool repeat;
+    if (queue_beside(e, t, &event, &plan, a, &repeat, &err) < 0)
         return outcome_of_error(&err, t->attempt, a);
+    if (repeat) {
+        *settled = true;
+        return outcome_of_repeat();
+    }
     if (decided_by_plan(&plan, a, &out))
         return out;
     const struct policy_project *policy = policy_find(e->policy, event.forge, event.project);
     if (str_eq(t->pipeline, MIRROR_PIPELINE) || (plan.mirrors.n && !plan.tags.n))
         return begin_long(e, t, a, settled, &out) ? mirror_task_run(e, t, &plan, policy, a) : out;
-    if (plan.mirrors.n && mirror_task_queue(e, t, a, &err) < 0)
-        return outcome_of_error(&err, t->attempt, a);
     if (produce_rebuilds(e, &event, &plan, policy, a) || produce_wants(&plan))
         return begin_long(e, t, a, settled, &out)
                    ? produce_run(e, t, &event, &plan, policy, a, settled)

@@ -248,9 +248,9 @@ static int end_steps(struct sql *db, const struct end *c, struct err *err)
     return 0;
 }
 
-/* A tag that went back keeps its place in the order: only what is strictly newer moves it on. */
-/* The order stays, but for the version, which is that of what is shown again: one that was a
- * mistake must not be the highest for ever. */
+/* A tag that went back keeps its place in the order: only what is strictly newer moves it on. Its
+ * version is that of what is shown again: one that was a mistake must not be the highest for ever.
+ */
 static int end_rolled_back(struct sql *db, const struct end *c, const struct step *step,
                            struct err *err)
 {

@@ -317,3 +317,20 @@ int store_ref_deleted(struct store *s, int64_t delivery, const char *forge, cons
     struct deleted c = {.delivery = delivery, .forge = forge, .project = project, .ref = ref};
     return commit_write(&s->commit, deleted_op, &c, err);
 }
+
+static int retire_op(struct sql *db, void *ctx, struct err *err)
+{
+    const struct deleted *c = ctx;
+    return sql_run(db,
+                   "UPDATE task INDEXED BY task_ref SET key = key || '#' || id, reopened = 1"
+                   " WHERE forge = ?1 AND project = ?2 AND ref = ?3 AND reopened = 0"
+                   " AND pipeline IN ('check', 'gate')",
+                   SQL_ARGS(sql_text(c->forge), sql_text(c->project), sql_text(c->ref)), err);
+}
+
+int store_tasks_retire(struct store *s, const char *forge, const char *project, const char *ref,
+                       struct err *err)
+{
+    struct deleted c = {.forge = forge, .project = project, .ref = ref};
+    return commit_write(&s->commit, retire_op, &c, err);
+}

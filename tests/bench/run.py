@@ -144,7 +144,7 @@ def measure(world, args, result):
     if "memory" in args.parts:
         result["memory"] = memory_of(world)
     if "ways" in args.parts:
-        result["ways"] = ways.run(world, 7)
+        result["ways"] = ways.run(world, 9)
     if {"copy", "copy5g", "mounts", "mirror"} & set(args.parts):
         measure_copies(world, args, result)
     if "accept" in args.parts:

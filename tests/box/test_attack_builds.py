@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -347,3 +348,110 @@ def test_the_first_version_by_mistake_is_no_end(new_slipway, registry, repositor
     said = project.slipway.cli("rollback", str(project.task("v99.0.0")["id"]))
     task = release("v1.0.0")
     assert files_of(registry, repository, "latest")["app/hello"] == b"v1.0.0", (task, said)
+
+
+@contextlib.contextmanager
+def silent_server():
+    """Takes connections and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(50)
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_merge_that_is_a_push_too_is_kept(new_slipway, registry, repository):
+    """P1: its push is stored as a task of its own; a kill then must not lose the merge."""
+    with silent_server() as host:
+        project = building(new_slipway, registry, started=False)
+        project.slipway.config["registries"][host] = {"plain_http": True}
+        project.slipway.config["projects"][-1]["may_publish"].append(host + "/**")
+        project.slipway.write_config()
+        project.slipway.start()
+        write_image(project.git, "app", "one")
+        where = {"context": "app", "registry": host, "repository": f"{host}/{repository}",
+                 "tags": ["latest"]}
+        write_list(project.git, where, container_command=tool(), pipelines=POST)
+        project.merged(5, project.git.commit())
+        wait_until(project.tasks, 20, "the push has a task")
+        project.slipway.work.kill()
+        project.slipway.start_work()
+        wait_until(lambda: project.task(5), 10, "the merge is taken up again")
+
+
+def test_a_push_that_failed_is_not_made_again(new_slipway, registry, repository):
+    """... at each look for what the merge's promotion waits for."""
+    project = building(new_slipway, registry)
+    write_image(project.git, "app", "one", run="exit 3")
+    write_list(project.git, image(registry, repository), container_command=tool(), pipelines=POST)
+    project.merged(5, project.git.commit())
+    wait_until(lambda: any(task["state"] == "dead" for task in project.tasks()), 60, "it fails")
+    time.sleep(8)
+    ends_said = [line for line in project.slipway.work.said().splitlines()
+                 if "pipeline=post" in line and "state=dead" in line]
+    assert len(ends_said) == 1
+
+
+@pytest.mark.parametrize("name", ["Containerfile.in", "sub/Any.in"])
+def test_a_container_file_includes_nothing(new_slipway, registry, repository, name):
+    """The tools run cpp over names that end in .in: outside of any step, on any file."""
+    project = building(new_slipway, registry)
+    secret = os.path.join(project.slipway.folder, "of-the-operator")
+    with open(secret, "w", encoding="utf-8") as file:
+        file.write("hunter2-of-the-operator\n")
+    path = os.path.join(project.git.folder, "app", name)
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'FROM scratch\n#include "{secret}"\n')
+    push(project, image(registry, repository, container_filename=name), container_command=tool())
+    task = ends(project)
+    assert "hunter2" not in shown(project, task).lower(), task
+
+
+@pytest.mark.parametrize("line", ["FROM oci:{}", "FROM dir:{}",
+                                  "FROM scratch\nCOPY --from=oci:{} / /"])
+def test_from_means_no_other_job(new_slipway, registry, repository, line):
+    project = building(new_slipway, registry)
+    other = os.path.join(project.slipway.folder, "builds", "0" * 32)
+    os.makedirs(other)
+    registry.push(repository, "private", "of-another-task")
+    kind = "dir" if "dir:" in line else "oci"
+    subprocess.run(["skopeo", "copy", "--src-tls-verify=false",
+                    f"docker://{registry.host}/{repository}:private", f"{kind}:{other}/layout"],
+                   check=True)
+    os.makedirs(os.path.join(project.git.folder, "app"))
+    with open(os.path.join(project.git.folder, "app", "Containerfile"), "w",
+              encoding="utf-8") as file:
+        file.write(line.format(f"{other}/layout") + "\n")
+    push(project, image(registry, repository), container_command=tool())
+    task = ends(project)
+    assert task["state"] == "dead" and registry.tags(repository) == ["private"], task
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_what_was_reopened_is_staged(new_slipway, registry, repository, built):
+    """Closed after its gate, or while that waited; then gated again, at the same commit."""
+    project = building(new_slipway, registry)
+    commit, = commits(project, registry, repository, "reopened")
+    with contextlib.nullcontext() if built else busy_builder(project):
+        project.send("change.gated", change="9", branch="main", commit=commit)
+        wait_until(lambda: project.tasks(), what="the gate has a task")
+        if built:
+            all_ended(project, 1)
+        project.send("change.closed", change="9")
+        wait_until(lambda: project.untouched() == 0 and len(project.tasks()) == 2 and
+                   project.tasks()[0]["state"] == "done", what="the clean-up")
+    all_ended(project, 2)
+    project.send("change.gated", change="9", branch="main", commit=commit, title="again")
+    wait_until(lambda: registry.tags(repository) == ["change_9_latest"], 30,
+               f"it is staged: {project.tasks()}")
+
+
+def test_an_upload_by_hand_of_what_was_closed_once(new_slipway, registry, repository):
+    project = building(new_slipway, registry)
+    commits(project, registry, repository, "reopened")
+    project.send("change.closed", change="9")
+    wait_until(lambda: project.tasks() and project.tasks()[0]["state"] == "done", 20, "it ends")
+    done = project.slipway.cli("upload", "--project", "team/app", "--change", "9", "--branch",
+                               "main", "--source", project.git.folder)
+    assert done.returncode == 0, done.stderr
+    assert registry.tags(repository) == ["change_9_latest"]

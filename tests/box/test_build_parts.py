@@ -127,15 +127,18 @@ def test_environment_that_is_not_for_a_repository(new_slipway, registry, reposit
     assert registry.tags(repository) == [] and left_behind(project) == []
 
 
-@pytest.mark.parametrize("form", ["oci", "docker"])
-def test_format(new_slipway, registry, repository, form):
+@pytest.mark.parametrize("form, builder", [("oci", "podman"), ("docker", "podman"),
+                                           ("oci", "buildah"), ("docker", "buildah")])
+def test_format(new_slipway, registry, repository, form, builder):
     project = building(new_slipway, registry)
     with_shell(project.git, "app", SHELL + "HEALTHCHECK CMD /bin/sh -c true\n")
-    write_list(project.git, image(registry, repository), container_command=tool(), pipelines=POST,
+    write_list(project.git, image(registry, repository), container_command=builder, pipelines=POST,
                container_image_format=form)
     published(project, registry, repository)
-    kind = json.loads(registry.manifest(repository, "latest").body)["mediaType"]
-    assert kind == (MANIFEST if form == "oci" else DOCKER_MANIFEST)
+    manifest = json.loads(registry.manifest(repository, "latest").body)
+    assert manifest["mediaType"] == (MANIFEST if form == "oci" else DOCKER_MANIFEST)
+    for layer in manifest["layers"]:
+        assert layer["mediaType"].endswith("gzip")
     config = config_of(registry, repository, "latest")["config"]
     assert ("Healthcheck" in config) == (form == "docker")
     # The log of a build by hand shows what is lost.

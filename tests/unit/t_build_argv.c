@@ -61,8 +61,8 @@ static struct build_image nasty_image(struct arena *a)
     "--signature-policy=/t/home/policy.json\n"
 #define REFS "--tag=r.example.org/team/app:1\n--tag=r.example.org/team/app:latest\n"
 #define END "--\n/src/c\n"
-#define PUSH(format)                                                                               \
-    "push\n--format=" format "\n--authfile=/t/home/login/config.json\n"                            \
+#define PUSH(format, more)                                                                         \
+    "push\n--format=" format "\n" more "--authfile=/t/home/login/config.json\n"                    \
     "--signature-policy=/t/home/policy.json\n--\n"
 
 static void makes_commands(void **state)
@@ -78,11 +78,11 @@ static void makes_commands(void **state)
         {BUILD_BUILDAH, BUILD_OCI, NULL,
          BUILDAH BUILD("oci") "--tag=localhost/slipway/app:job\n" REFS
                               "--file=/src/c/-f\n" IMAGE_WORDS END,
-         BUILDAH PUSH("oci") "localhost/slipway/app:job\ndir:/o/raw\n"},
+         BUILDAH PUSH("oci", "") "localhost/slipway/app:job\ndir:/o/raw\n"},
         {BUILD_PODMAN, BUILD_DOCKER_FORMAT, "linux/arm64",
          PODMAN BUILD("docker") "--tag=localhost/slipway/app-linux-arm64:job\n" REFS
                                 "--file=/src/c/-f\n" IMAGE_WORDS "--platform=linux/arm64\n" END,
-         PODMAN PUSH("v2s2") "localhost/slipway/app-linux-arm64:job\ndir:/o/raw\n"},
+         PODMAN PUSH("v2s2", "--compress\n") "localhost/slipway/app-linux-arm64:job\ndir:/o/raw\n"},
         {BUILD_DOCKER, BUILD_OCI, "linux/arm64",
          "docker\nbuildx\nbuild\n--output=type=oci,tar=false,oci-mediatypes=true,dest=/o/part\n"
          "--provenance=false\n--sbom=false\n--progress=plain\n--tag=r.example.org/team/app:1\n"

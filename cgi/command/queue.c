@@ -4,7 +4,9 @@
 #include "cgi/command/queue_print.h"
 #include "core/base/limits.h"
 #include "core/base/str.h"
+#include "core/engine/building.h"
 #include "core/os/clock.h"
+#include "core/os/fs.h"
 #include "core/os/wake.h"
 
 #include <inttypes.h>
@@ -18,6 +20,7 @@ struct queue {
     enum task_state state;
     int64_t id;
     struct store *store;
+    const char *builds; /* the builder's folder; NULL: the usual one */
     struct arena *a;
     struct queue_out out;
 };
@@ -144,6 +147,25 @@ static int do_show(struct queue *q)
     return EXIT_DONE;
 }
 
+static int do_log(struct queue *q)
+{
+    struct err err = ERR_INIT;
+    struct task task = {0};
+    CLEANUP_STRBUF struct strbuf text = STRBUF_INIT(LIMIT_BUILD_LOG * 2);
+    if (store_task_get(q->store, q->id, q->a, &task, &err) < 0)
+        return command_failed(&err);
+    if (!task.id)
+        return not_found("task", q->id);
+    const struct build_conf conf = {.dir = q->builds};
+    if (fs_read_file(building_log(&conf, task.key, q->a), &text, &err) < 0) {
+        (void)fprintf(stderr, "slipway queue: task %" PRId64 " has no log of a build: %s\n", q->id,
+                      err.text);
+        return EXIT_NOT_FOUND;
+    }
+    (void)fwrite(text.buf, 1, text.len, stdout);
+    return EXIT_DONE;
+}
+
 /* ---- orders ---- */
 
 static int report_change(struct queue *q, const char *what, const char *became)
@@ -251,13 +273,9 @@ static const struct verb {
     bool wants_id;
     int (*run)(struct queue *q);
 } verbs[] = {
-    {"ls", false, do_ls},
-    {"show", true, do_show},
-    {"retry", true, do_retry},
-    {"hold", true, do_hold},
-    {"release", true, do_release},
-    {"cancel", true, do_cancel},
-    {"cleanups", false, do_cleanups},
+    {"ls", false, do_ls},        {"show", true, do_show},          {"log", true, do_log},
+    {"retry", true, do_retry},   {"hold", true, do_hold},          {"release", true, do_release},
+    {"cancel", true, do_cancel}, {"cleanups", false, do_cleanups},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -278,7 +296,7 @@ static int check_words(struct queue *q, int argc, char **argv, const struct verb
     *verb = find_verb(argv[0]);
     if (!*verb)
         return command_usage(cmd,
-                             "'%s' is none of ls, show, retry, hold, release, cancel, "
+                             "'%s' is none of ls, show, log, retry, hold, release, cancel, "
                              "cleanups",
                              argv[0]);
     if (argc != ((*verb)->wants_id ? 2 : 1))
@@ -307,6 +325,7 @@ static int queue_open(struct queue *q)
         if (!settings)
             return EXIT_USAGE;
         opts.url = settings->store;
+        q->builds = arena_strdup(q->a, settings->build.dir);
     }
     int rc = store_open(&opts, &q->store, &err);
     if (settings)
@@ -352,6 +371,7 @@ const struct command command_queue = {
             "  slipway queue ls --state dead --all    all that gave up\n"
             "  slipway queue ls --ignored             deliveries that asked for nothing\n"
             "  slipway queue show 7                   one task: event, tags, digests, clean-ups\n"
+            "  slipway queue log 7                    what its build said, for a week\n"
             "  slipway queue retry 7                  run it again, now\n"
             "  slipway queue retry --ignored 12       look at a delivery again\n"
             "  slipway queue hold 7 --reason 'wait for the release'\n"

@@ -98,6 +98,12 @@ static int find_file(const struct build_spec *spec, const struct build_image *im
     for (size_t i = 0; i < 2 && !*out; i++)
         if (tried[i] && look_for(root, tried[i], a, out, err) < 0)
             return -1;
+    /* A link may have any name; what the tool opens is what counts (build_check.c). */
+    if (*out && str_ends(*out, ".in"))
+        return err_set(err, ERR_PERM, EINVAL,
+                       "the container file is a link to %s: a name with .in at its end would make "
+                       "the tool run cpp over it",
+                       strrchr(*out, '/') + 1);
     if (*out)
         return 0;
     return err_set(err, ERR_PERM, ENOENT, "no container file: %s%s%s is not in the source",

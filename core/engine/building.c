@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400 };
+enum { KEY_DIGITS = 32, SWEEP_AFTER_S = 86400, LOGS_KEPT_S = 7 * 86400 };
 
 #define DEFAULT_DIR "/var/lib/slipway/builds"
 
@@ -35,16 +35,26 @@ struct building {
     const struct policy_project *policy;
 };
 
+static const char *dir_of(const struct build_conf *conf)
+{
+    return conf && conf->dir ? conf->dir : DEFAULT_DIR;
+}
+
 static const char *base_dir(const struct engine *e)
 {
-    return e->build && e->build->dir ? e->build->dir : DEFAULT_DIR;
+    return dir_of(e->build);
+}
+
+static const char *key_name(const char *key, struct arena *a)
+{
+    char hash[CRYPT_SHA256_HEX];
+    crypt_sha256_hex(key, strlen(key), hash);
+    return arena_strndup(a, hash, KEY_DIGITS);
 }
 
 static const char *key_dir(const struct engine *e, const char *key, struct arena *a)
 {
-    char hash[CRYPT_SHA256_HEX];
-    crypt_sha256_hex(key, strlen(key), hash);
-    return arena_printf(a, "%s/%.*s", base_dir(e), KEY_DIGITS, hash);
+    return arena_printf(a, "%s/%s", base_dir(e), key_name(key, a));
 }
 
 static const char *part_of(const struct building *b, const char *name)
@@ -456,6 +466,19 @@ bool building_is_busy(const struct engine *e)
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
 
+#define LOGS "/.logs" /* beside the folders, for `work` and the operator alone */
+
+static const char *kept_log(const struct build_conf *conf, const char *key, struct arena *a)
+{
+    return arena_printf(a, "%s" LOGS "/%s", dir_of(conf), key_name(key, a));
+}
+
+const char *building_log(const struct build_conf *conf, const char *key, struct arena *a)
+{
+    const char *live = arena_printf(a, "%s/%s/log", dir_of(conf), key_name(key, a));
+    return fs_exists(live) ? live : kept_log(conf, key, a);
+}
+
 static void forget(const char *dir)
 {
     struct err err = ERR_INIT;
@@ -466,9 +489,29 @@ static void forget(const char *dir)
 void building_forget(const struct engine *e, const char *key)
 {
     struct arena a CLEANUP(arena_release) = ARENA_INIT;
+    struct err err = ERR_INIT;
     const char *dir = e->build ? key_dir(e, key, &a) : NULL;
-    if (dir && fs_exists(dir))
-        forget(dir);
+    if (!dir || !fs_exists(dir))
+        return;
+    const char *log = arena_printf(&a, "%s/log", dir);
+    if (fs_exists(log) && (fs_mkdirs(arena_printf(&a, "%s" LOGS, base_dir(e)), 0700, &err) < 0 ||
+                           rename(log, kept_log(e->build, key, &a)) < 0))
+        log_warn("a build's log could not be kept", "file", log, NULL);
+    forget(dir);
+}
+
+static void sweep_logs(const struct engine *e, struct arena *a)
+{
+    struct str_list names = {0};
+    const char *dir = arena_printf(a, "%s" LOGS, base_dir(e));
+    if (fs_list(dir, NULL, a, &names, NULL) < 0)
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        const char *path = arena_printf(a, "%s/%s", dir, names.at[i]);
+        struct stat st;
+        if (lstat(path, &st) == 0 && st.st_mtime < clock_now_ms() / 1000 - LOGS_KEPT_S)
+            (void)unlink(path);
+    }
 }
 
 void building_sweep(const struct engine *e)
@@ -482,6 +525,7 @@ void building_sweep(const struct engine *e)
     if (lock < 0)
         return;
     int64_t oldest = clock_now_ms() / 1000 - SWEEP_AFTER_S;
+    sweep_logs(e, &a);
     for (size_t i = 0; i < names.n; i++) {
         const char *dir = arena_printf(&a, "%s/%s", base_dir(e), names.at[i]);
         struct stat st;

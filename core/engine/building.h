@@ -53,7 +53,10 @@ int building_run(const struct engine *e, const struct event *event, const struct
 /* Is the builder at work just now? A look that costs next to nothing. */
 bool building_is_busy(const struct engine *e);
 
-/* Forgets what is kept for a key: the task is at its end. */
+/* Where the log of a key's last build is, while it runs and for a week; it may not be there. */
+const char *building_log(const struct build_conf *conf, const char *key, struct arena *a);
+
+/* Forgets what is kept for a key but its log: the task is at its end. */
 void building_forget(const struct engine *e, const char *key);
 
 /* Now and then, while nothing is built: removes folders that nobody has touched for a day. */

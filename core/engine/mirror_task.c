@@ -46,7 +46,7 @@ struct outcome mirror_task_run(const struct engine *e, const struct task *t,
 int mirror_task_queue(const struct engine *e, const struct task *t, struct arena *a,
                       struct err *err)
 {
-    bool repeat;
+    bool known, repeat;
     struct task more = *t;
     more.id = 0;
     more.state = TASK_QUEUED;
@@ -57,7 +57,9 @@ int mirror_task_queue(const struct engine *e, const struct task *t, struct arena
     more.fence = 0;
     more.run_at = clock_now_ms();
     more.reason = NULL;
-    return store_task_settle(e->store, &more, &repeat, err);
+    if (store_task_known(e->store, more.key, &known, err) < 0)
+        return -1;
+    return known ? 0 : store_task_settle(e->store, &more, &repeat, err);
 }
 
 /* ---- by the clock ---------------------------------------------------------------------------- */

@@ -347,7 +347,7 @@ int prepare_intermediate(const struct engine *e, const struct event *event, stru
     list_each (struct plan_tag, t, &plan->tags) {
         if (t->source != PLAN_FROM_INTERMEDIATE)
             continue;
-        if (t->vars != asked && find_origin(e, event, policy, t, &origin, a, err) < 0)
+        if ((!asked || t->vars != asked) && find_origin(e, event, policy, t, &origin, a, err) < 0)
             return -1;
         asked = t->vars;
         copies[n] = (struct copy){.to = target_of(e, t)};

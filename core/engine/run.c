@@ -160,21 +160,24 @@ static int queue_push(const struct engine *e, const struct task *t, const struct
                                .staged_commit = merge->list_commit,
                                .happened_at = merge->happened_at};
     struct task task;
-    bool ignored;
+    bool known, ignored;
     if (!forge || !forge->merge_is_push || !policy || !policy->may_build[PIPELINE_POST])
         return 0;
     deliver_task(&push, t->delivery, t->received_at, a, &task);
     task.run_at = clock_now_ms();
-    return store_task_settle(e->store, &task, &ignored, err);
+    if (store_task_known(e->store, task.key, &known, err) < 0)
+        return -1;
+    return known ? 0 : store_task_settle(e->store, &task, &ignored, err);
 }
 
-/* What a merge leads to besides its own task becomes tasks of their own, at the first look at it
- * alone. The merge is stored before them: their commit settles the delivery. */
+/* What a merge leads to besides its own task becomes tasks of their own, once. The merge is stored
+ * before them: their commit settles the delivery. */
 static int queue_beside(const struct engine *e, struct task *t, const struct event *event,
                         const struct plan *plan, struct arena *a, bool *repeat, struct err *err)
 {
     *repeat = false;
-    if ((!plan->pushes && !(plan->mirrors.n && plan->tags.n)) || t->attempt > 1 || t->reason)
+    if (str_eq(t->pipeline, MIRROR_PIPELINE) ||
+        (!plan->pushes && !(plan->mirrors.n && plan->tags.n)))
         return 0;
     if (!t->id) {
         t->state = TASK_QUEUED;

@@ -334,3 +334,25 @@ int store_tasks_retire(struct store *s, const char *forge, const char *project, 
     struct deleted c = {.forge = forge, .project = project, .ref = ref};
     return commit_write(&s->commit, retire_op, &c, err);
 }
+
+struct known {
+    const char *key;
+    int64_t id;
+};
+
+static int known_op(struct sql *db, void *ctx, struct err *err)
+{
+    struct known *c = ctx;
+    c->id = 0;
+    return sql_one_int(db, "SELECT id FROM task WHERE key = ?1", SQL_ARGS(sql_text(c->key)), &c->id,
+                       NULL, err);
+}
+
+int store_task_known(struct store *s, const char *key, bool *known, struct err *err)
+{
+    struct known c = {.key = key};
+    if (commit_read(&s->commit, known_op, &c, err))
+        return -1;
+    *known = c.id != 0;
+    return 0;
+}

@@ -466,6 +466,8 @@ int store_repositories(struct store *s, struct arena *a, struct str_list *out, s
 /* Whose events ("<forge>/<project>") moved final tags of a repository, in order of name. */
 int store_target_projects(struct store *s, const char *registry, const char *name, struct arena *a,
                           struct str_list *out, struct err *err);
+/* Is there a task of that key, whatever its state? */
+int store_task_known(struct store *s, const char *key, bool *known, struct err *err);
 /* The change was closed: whatever its check and gate had, the same commit may be asked for again.
  */
 int store_tasks_retire(struct store *s, const char *forge, const char *project, const char *ref,

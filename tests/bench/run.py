@@ -70,7 +70,7 @@ def rows_of(result):
         names = {"tag": ("promotion by tag", "`skopeo copy`"),
                  "intermediate": ("promotion through an intermediate registry", "`skopeo copy`"),
                  "release": ("full release: checkout, build, push",
-                             f"`{result['ways']['tool']}` build and push")}
+                             f"`git clone`, `{result['ways']['tool']}` build and push")}
         for way, (what, peer) in names.items():
             rows.append((f"merge to live and verified, 8 MiB image, {what}", f"{ms[way]:.0f} ms",
                          f"{peer} {hand[way]:.0f} ms",

@@ -107,8 +107,8 @@ def by_hand(world, repository, turn):
     staged = (f"{world.host}/hand/{repository.way}:change_{turn}_latest"
               if repository.way == "tag" else f"{world.staging}/hand:{turn}_latest")
 
-    def build(ref):
-        call(*store, "build", "--isolation=chroot", "-t", ref, repository.clone)
+    def build(ref, sources=repository.clone):
+        call(*store, "build", "--isolation=chroot", "-t", ref, sources)
         call(*store, "push", "--tls-verify=false", ref)
 
     def copy(source, target):
@@ -119,7 +119,9 @@ def by_hand(world, repository, turn):
         build(staged)
     started = time.monotonic()
     if repository.way == "release":
-        build(final)
+        sources = world.folder.file("hand", "sources", str(turn))
+        call("git", "clone", "-q", "--depth=1", "file://" + repository.bare, sources)
+        build(final, sources)
     else:
         copy(staged, final)
     return time.monotonic() - started

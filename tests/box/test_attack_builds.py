@@ -455,3 +455,30 @@ def test_an_upload_by_hand_of_what_was_closed_once(new_slipway, registry, reposi
                                "main", "--source", project.git.folder)
     assert done.returncode == 0, done.stderr
     assert registry.tags(repository) == ["change_9_latest"]
+
+
+def test_a_link_includes_nothing_either(new_slipway, registry, repository):
+    project = building(new_slipway, registry)
+    secret = os.path.join(project.slipway.folder, "of-the-operator")
+    with open(secret, "w", encoding="utf-8") as file:
+        file.write("hunter2-of-the-operator\n")
+    project.git.commit({"app/any.in": f'FROM scratch\n#include "{secret}"\n'})
+    os.symlink("any.in", os.path.join(project.git.folder, "app", "Containerfile"))
+    push(project, image(registry, repository), container_command=tool())
+    task = ends(project)
+    assert "hunter2" not in shown(project, task).lower(), task
+
+
+def test_a_push_is_made_though_the_first_look_failed(new_slipway, registry, repository):
+    """The forge tells of the merge before its git shows the commit."""
+    project = building(new_slipway, registry)
+    commits(project, registry, repository, "before", pipelines=POST)
+    early = project.git.folder + ".early"
+    project.git.run("clone", "-q", ".", early)
+    project.git.run("-C", early, "commit", "-q", "--allow-empty", "-m", "merge")
+    commit = project.git.run("-C", early, "rev-parse", "HEAD")
+    project.merged(5, commit)
+    project.ended(5, states=("failed",))
+    project.git.run("pull", "-q", early, "main")
+    wait_until(lambda: any(task["ref"] == "refs/heads/main" for task in project.tasks()), 30,
+               f"the push has a task: {project.tasks()}")

@@ -27,6 +27,9 @@ def test_a_git_tag_builds_and_publishes(new_slipway, registry, repository):
     labels = config_of(registry, repository, "1.2.3")["config"].get("Labels") or {}
     assert "org.zuul-ci.change" not in labels
     assert left_behind(project) == []
+    log = project.slipway.cli("queue", "log", str(task["id"]))
+    assert log.returncode == 0 and b"RUN echo built" in log.stdout, log
+    assert project.slipway.cli("queue", "log", "99").returncode == 4
     # The same tag again, as another delivery: nothing is built, nothing moves.
     digest = registry.digest(repository, "1.2.3")
     project.send("tag.pushed", ref="refs/tags/1.2.3", commit=commit, title="again")

@@ -218,7 +218,7 @@ def left_behind(project, builder):
     """Folders, processes and mounts of builds."""
     builds = project.slipway.config["builder"]["dir"]
     left = [f"{where}/{name}" for where in (builds, builder.scratch)
-            for name in os.listdir(where) if name != ".lock"]
+            for name in os.listdir(where) if name not in (".lock", ".logs")]
     family = builder.family()
     if builder.process and builder.process.running:
         family = [pid for pid in family if pid != builder.process.pid]
